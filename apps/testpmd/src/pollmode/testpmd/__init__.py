@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Forwards, makes and counts packets between ports, as DPDK's testpmd does."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Environment layer: compiled code, memory, lcores, options, interrupts, logs."""

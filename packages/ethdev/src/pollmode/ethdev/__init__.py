@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Ports, queues and the dispatch to the drivers' burst callbacks."""
