@@ -44,7 +44,7 @@ def sources_digest() -> str:
 
 
 def choose_folder() -> str:
-    """Return the folder for compiled code, made if needed: in the user's cache, else private in the temporary folder."""
+    """Return the folder for compiled code, made if needed: in the user's cache, else a private temporary one."""
     try:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         base = Path(home) / "pollmode"

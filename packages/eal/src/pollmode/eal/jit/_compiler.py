@@ -57,4 +57,4 @@ def burst_callback(function: BurstFunction, name: str) -> Callback:
     native.compile()
     if perf_wanted():
         name_to_perf(native, name)
-    return Callback(native.address, name, native)
+    return Callback(native.address or 0, name, native)

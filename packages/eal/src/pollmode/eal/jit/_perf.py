@@ -26,7 +26,7 @@ def name_to_perf(native: Any, name: str) -> None:
     starts = sorted(
         address
         for function in library.get_defined_functions()
-        if (address := library.get_pointer_to_function(function.name))
+        if 0 <= (address := library.get_pointer_to_function(function.name)) - native.address + text < 2 * text
     )
     with open(f"/tmp/perf-{os.getpid()}.map", "a", encoding="ascii") as table:
         for start, following in zip(starts, [*starts[1:], starts[0] + text], strict=True):

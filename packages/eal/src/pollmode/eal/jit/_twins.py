@@ -259,7 +259,7 @@ class Array:
 def _read(address: int, kind: np.dtype[Any]) -> Any:
     if kind.fields is not None:
         return Record(address, kind)
-    return int(np.ndarray((1,), kind, (ctypes.c_char * kind.itemsize).from_address(address))[0])
+    return int(np.frombuffer(ctypes.string_at(address, kind.itemsize), kind)[0])
 
 
 def _write(address: int, kind: np.dtype[Any], value: int) -> None:

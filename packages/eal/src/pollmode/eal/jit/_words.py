@@ -9,12 +9,34 @@ from pollmode.eal.jit._mode import INTERPRETED
 
 if TYPE_CHECKING or INTERPRETED:
     from pollmode.eal.jit._interpreter import inlined
-    from pollmode.eal.jit._twins import copy16, copy32, copy64, load8, load16, load32, load64, store8
-    from pollmode.eal.jit._twins import store16, store32, store64
+    from pollmode.eal.jit._twins import (
+        copy16,
+        copy32,
+        copy64,
+        load8,
+        load16,
+        load32,
+        load64,
+        store8,
+        store16,
+        store32,
+        store64,
+    )
 else:
     from pollmode.eal.jit._compiler import inlined
-    from pollmode.eal.jit._native import copy16, copy32, copy64, load8, load16, load32, load64, store8
-    from pollmode.eal.jit._native import store16, store32, store64
+    from pollmode.eal.jit._native import (
+        copy16,
+        copy32,
+        copy64,
+        load8,
+        load16,
+        load32,
+        load64,
+        store8,
+        store16,
+        store32,
+        store64,
+    )
 
 
 @inlined
