@@ -71,7 +71,7 @@ def parse(argv: Sequence[str]) -> EalOptions:
     lcores = _lcores(given)
     rules = _tuple(given, "log-level")
     vdevs, block = _devices(given)
-    simple = {key.replace("-", "_"): given[key] for key in _PLAIN if key in given}
+    simple: dict[str, Any] = {key.replace("-", "_"): given[key] for key in _PLAIN if key in given}
     fields: dict[str, Any] = {
         "memory_mb": given.get("memory-size", given.get("numa-mem")),
         "log_levels": tuple(rule for rule in rules if rule is not LevelRule.HELP),
