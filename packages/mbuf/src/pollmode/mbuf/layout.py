@@ -146,6 +146,11 @@ TX_VLAN: Final = 1 << 57
 TX_OUTER_IP_CKSUM: Final = 1 << 58
 TX_OUTER_IPV4: Final = 1 << 59
 TX_OUTER_IPV6: Final = 1 << 60
+TX_OFFLOAD_MASK: Final = (  # every flag that asks the transmitter for work
+    (TX_OUTER_IPV6 | TX_OUTER_IPV4 | TX_OUTER_IP_CKSUM | TX_OUTER_UDP_CKSUM | TX_TUNNEL_MASK)
+    | (TX_VLAN | TX_QINQ | TX_IPV6 | TX_IPV4 | TX_IP_CKSUM | TX_L4_MASK | TX_TCP_SEG | TX_UDP_SEG)
+    | (TX_IEEE1588_TMST | TX_MACSEC | TX_SEC_OFFLOAD)
+)
 EXTERNAL: Final = 1 << 61  # RTE_MBUF_F_EXTERNAL: the buffer is nobody's mbuf; not supported, and refused by the checks
 INDIRECT: Final = 1 << 62  # RTE_MBUF_F_INDIRECT: the buffer belongs to another mbuf
 ATTACHED: Final = EXTERNAL | INDIRECT
@@ -179,6 +184,7 @@ RING_CONSUMER_TAIL: Final = offset_of(RING, "consumer_tail")
 RING_WORDS: Final = RING.itemsize
 RING_SINGLE_PRODUCER: Final = 1  # RING_F_SP_ENQ
 RING_SINGLE_CONSUMER: Final = 2  # RING_F_SC_DEQ
+RING_ALIGN: Final = 128  # two cache lines, which the record's spacing presumes
 RING_MAX_SLOTS: Final = 1 << 31
 
 # The memory pool: fixed-size elements, each behind a header, a ring of the free ones, and one cache a lcore.
@@ -195,8 +201,9 @@ MEMPOOL: Final[np.dtype[Any]] = le_struct(
     element_size="i8",
     data_room="i8",  # of an mbuf pool: bytes of buffer in each mbuf, headroom included
     private_size="i8",  # of an mbuf pool: bytes of application data behind each mbuf's header
-    lost="i8",  # elements put into a full ring: a double put or a foreign address
-    unused=("i8", 5),
+    rearm="i8",  # of an mbuf pool: the rearm word of an mbuf that was just allocated
+    lost="i8",  # elements put into a full ring: something was put twice or is not of this pool
+    unused=("i8", 4),
 )
 MEMPOOL_CACHES: Final = offset_of(MEMPOOL, "caches")
 MEMPOOL_CACHE_STRIDE: Final = offset_of(MEMPOOL, "cache_stride")
@@ -208,6 +215,7 @@ MEMPOOL_STRIDE: Final = offset_of(MEMPOOL, "stride")
 MEMPOOL_ELEMENT_SIZE: Final = offset_of(MEMPOOL, "element_size")
 MEMPOOL_DATA_ROOM: Final = offset_of(MEMPOOL, "data_room")
 MEMPOOL_PRIVATE_SIZE: Final = offset_of(MEMPOOL, "private_size")
+MEMPOOL_REARM: Final = offset_of(MEMPOOL, "rearm")
 MEMPOOL_LOST: Final = offset_of(MEMPOOL, "lost")
 
 # A cache: a stack of addresses behind this header. The record that lcores without a cache share has limit -1.
