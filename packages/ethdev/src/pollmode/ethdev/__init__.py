@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Ports, queues and the dispatch to the drivers' burst callbacks."""
+"""Ports, queues and the dispatch to the drivers' burst callbacks.
+
+Applications use `Ports` and `Port`, their compiled loops `rx_burst` and `tx_burst`; drivers subclass `Device`.
+"""
 
 from .device import Device
+from .dispatch import rx_burst, tx_burst
+from .entries import Added
+from .events import EventCallback, Listener
+from .layout import MAX_PORTS, MAX_QUEUES
 from .offloads import RxOffload, TxOffload
+from .port import Port, State
+from .ports import Ports
 from .types import (
     SPEED_NONE,
     SPEED_UNKNOWN,
@@ -19,8 +28,11 @@ from .types import (
 )
 
 __all__ = [
+    "MAX_PORTS",
+    "MAX_QUEUES",
     "SPEED_NONE",
     "SPEED_UNKNOWN",
+    "Added",
     "BurstCallback",
     "BurstEntry",
     "DescriptorLimits",
@@ -28,10 +40,17 @@ __all__ = [
     "DeviceCapability",
     "DeviceInfo",
     "Event",
+    "EventCallback",
     "Link",
+    "Listener",
+    "Port",
     "PortConfig",
+    "Ports",
     "QueueConfig",
     "RxOffload",
+    "State",
     "Stats",
     "TxOffload",
+    "rx_burst",
+    "tx_burst",
 ]

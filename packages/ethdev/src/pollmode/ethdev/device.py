@@ -53,7 +53,7 @@ class Device(ABC):
     def configure(self, rx_queues: int, tx_queues: int, config: PortConfig) -> None:
         """Take the numbers of queues and the port's configuration. Called on a stopped port, as often as wanted.
 
-        Queues beyond the new numbers have been released before.
+        Every queue has been released before, and is set up again afterwards.
         """
 
     @abstractmethod

@@ -76,7 +76,8 @@ class DeviceInfo:
     """What a device can do (rte_eth_dev_info). Sizes in bytes, offloads as bits of RxOffload and TxOffload.
 
     `*_queue_offload_capa` are the offloads that may differ from queue to queue, a subset of `*_offload_capa`.
-    `dev_capa` has the bits of DeviceCapability. `lsc` says that link changes are announced by `Event.INTR_LSC`; `rmv` the same for removal.
+    `dev_capa` has the bits of DeviceCapability.
+    `lsc` says that link changes are announced by `Event.INTR_LSC`; `rmv` the same for removal.
     `private_info` is printed under "Device private info".
     """
 
