@@ -20,8 +20,10 @@ from pollmode.mbuf.alloc import (
     mbuf_refcnt_update_all,
     mbuf_reset,
 )
+from pollmode.mbuf.burst import Burst
 from pollmode.mbuf.cache import pool_get, pool_get_bulk, pool_put, pool_put_bulk
 from pollmode.mbuf.chains import mbuf_attach, mbuf_chain, mbuf_clone, mbuf_copy, mbuf_is_contiguous, mbuf_linearize
+from pollmode.mbuf.check import REASONS, mbuf_sanity_check, sanity_check
 from pollmode.mbuf.data import (
     mbuf_adj,
     mbuf_append,
@@ -34,6 +36,7 @@ from pollmode.mbuf.data import (
     mbuf_tailroom,
     mbuf_trim,
 )
+from pollmode.mbuf.dump import dump, flag_names
 from pollmode.mbuf.layout import (
     ATTACHED,
     CACHE_MAX_SIZE,
@@ -169,6 +172,7 @@ from pollmode.mbuf.layout import (
     TX_VLAN,
 )
 from pollmode.mbuf.mempool import CONTROL_LCORE, Audit, Mempool
+from pollmode.mbuf.packet import Packet
 from pollmode.mbuf.pktmbuf import create_pool
 from pollmode.mbuf.ring import (
     Ring,
@@ -183,6 +187,13 @@ from pollmode.mbuf.ring import (
 )
 
 __all__ = [
+    "Burst",
+    "Packet",
+    "REASONS",
+    "mbuf_sanity_check",
+    "sanity_check",
+    "dump",
+    "flag_names",
     "ATTACHED",
     "Audit",
     "CACHE_MAX_SIZE",

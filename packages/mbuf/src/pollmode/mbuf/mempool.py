@@ -8,6 +8,7 @@ the elements' first lines spread over all memory channels.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -74,6 +75,7 @@ class Mempool:
         self.count = count
         self.element_size = element_size
         self.cache_size = cache_size
+        self.holds_mbufs = False
         self.data_room = 0
         self.private_size = 0
         self._memory = memory
@@ -81,9 +83,8 @@ class Mempool:
         self._cache_stride = CACHE_SLOTS + _round_up(2 * 8 * cache_size) if cache_size else 0
         zones: list[Memzone] = []
         try:
-            zones.append(
-                memory.reserve(f"MP_{name}", MEMPOOL.itemsize + MAX_LCORE * self._cache_stride + CACHE.itemsize)
-            )
+            record_size = MEMPOOL.itemsize + MAX_LCORE * self._cache_stride + CACHE.itemsize
+            zones.append(memory.reserve(f"MP_{name}", record_size))
             zones.append(memory.reserve(f"MP_{name}_0", count * self._stride))
             self._ring = rings.create(memory, f"MP_{name}", count, exact=True)
         except BaseException:
@@ -112,7 +113,9 @@ class Mempool:
     def _write_headers(self) -> None:
         headers = self.column(OBJECT_HEADER, -OBJECT_HEADER_SIZE)
         headers["pool"] = self.address
-        headers["iova"] = [self._memory.iova(address) for address in self.elements().tolist()]
+        elements = self.elements()
+        same = self._memory.iova_mode == "va"
+        headers["iova"] = elements if same else [self._memory.iova(address) for address in elements.tolist()]
         headers["index"] = np.arange(self.count)
         headers["cookie"] = OBJECT_COOKIE
 
@@ -127,10 +130,18 @@ class Mempool:
         header: np.void = self._zone.array(CACHE, 1, offset)[0]
         return header
 
+    @property
+    def live(self) -> bool:
+        """False when the pool was freed, or the memory it is in was closed."""
+        if self.address:
+            with contextlib.suppress(ConfigError):
+                return self._memory.lookup(self._zone.name) is self._zone
+        return False
+
     def record(self) -> np.void:
-        """Return the pool's MEMPOOL record, writable. Raises ConfigError when the pool was freed."""
-        if self.address == 0:
-            raise ConfigError(f"mempool {self.name} was freed")
+        """Return the pool's MEMPOOL record, writable. Raises ConfigError when the pool was freed, or its memory."""
+        if not self.live:
+            raise ConfigError(f"mempool {self.name} is gone: it was freed, or the memory it is in was closed")
         record: np.void = self._zone.array(MEMPOOL)[0]
         return record
 
@@ -180,8 +191,8 @@ class Mempool:
     def audit(self) -> Audit:
         """Check that every element is in the ring, in a cache or out, and in one place only.
 
-        Nobody may use the pool meanwhile. Raises InternalError that names the first address which is not an element's, the first that was put twice, or
-        how many found the ring full, and ConfigError when the pool was freed.
+        Nobody may use the pool meanwhile. Raises InternalError that names the first address which is not an element's,
+        the first that was put twice, or how many puts found the ring full; ConfigError when the pool was freed.
         """
         record = self.record()
         kept = {"ring": self._ring.words()}
@@ -242,8 +253,10 @@ def create(memory: Memory, name: str, count: int, *, element_size: int, cache_si
 
 def find(address: int) -> Mempool | None:
     """Return the live pool of this process that has an element at `address`, or None."""
-    for pool in _live.values():
-        if pool.index(address) >= 0:
+    for key, pool in list(_live.items()):
+        if not pool.live:
+            _live.pop(key, None)
+        elif pool.index(address) >= 0:
             return pool
     return None
 

@@ -56,6 +56,7 @@ def create_pool(
         )
     size = MBUF_SIZE + private_size + data_room
     pool = mempool.create(memory, name, count, element_size=size, cache_size=cache_size)
+    pool.holds_mbufs = True
     pool.data_room, pool.private_size = data_room, private_size
     data_off = min(HEADROOM, data_room)
     record = pool.record()
