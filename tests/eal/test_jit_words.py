@@ -157,7 +157,7 @@ def copy_some(destination: int, source: int, count: int) -> None:
     copy(destination, source, count)
 
 
-@pytest.mark.parametrize("count", [*range(0, 200), 1500])
+@pytest.mark.parametrize("count", [*range(200), 1500])
 def test_copy_is_exact(count: int) -> None:
     source = np.arange(1600, dtype=np.uint32).astype(np.uint8)
     room = np.full(1600, 0xA5, np.uint8)
