@@ -108,7 +108,7 @@ def mbuf_record(address: int) -> np.void:
     """Return the MBUF record at `address`, writable. Raises ConfigError when no live pool has an mbuf there."""
     require_mbuf(address)
     raw = (ctypes.c_char * MBUF_SIZE).from_address(address)
-    record: np.void = np.frombuffer(raw, MBUF)[0]
+    record: np.void = np.ndarray((1,), MBUF, raw)[0]
     return record
 
 
