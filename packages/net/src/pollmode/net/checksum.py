@@ -5,8 +5,8 @@ Sums and checksums pass *as they lie in memory*: the value that `store16` writes
 (RFC 1071, 2(B): the sum does not mind the order of bytes as long as it is one order). A *sum* is not yet
 complemented; a *checksum* is.
 
-The sum of a block goes through four running 64-bit lanes of 32-bit words, which LLVM turns into vectors, since 16-bit
-words with an end-around carry would need an addition per two bytes. 2^32 words fit into a lane before it overflows.
+A block is summed as 32-bit words into 64 bits, a loop that LLVM turns into vectors; 16-bit words with an end-around
+carry would cost an addition per two bytes. The sum of 2^31 words still fits.
 """
 
 import numpy as np
@@ -26,14 +26,17 @@ __all__ = [
     "ipv4_pseudo_sum",
     "ipv6_pseudo_sum",
     "raw_checksum",
+    "sum_at",
     "udp_tcp_checksum",
     "udp_tcp_checksum_ok",
     "udp_zero",
     "update16",
     "update32",
+    "wide_sum",
 ]
 
 _WORD = np.dtype("<u4")
+_BLOCK = 64
 _IPV4_CHECKSUM = offset_of(IPV4, "checksum")
 _IPV4_SOURCE = offset_of(IPV4, "source")
 _IPV6_SOURCE = offset_of(IPV6, "source")
@@ -43,11 +46,13 @@ _TCP_CHECKSUM = offset_of(TCP, "checksum")
 
 @inlined
 def fold(total: int) -> int:
-    """Add the 16-bit words of a sum below 2^63 until one is left: 0 to 0xffff."""
-    total = (total & 0xFFFFFFFF) + (total >> 32)
-    total = (total & 0xFFFF) + (total >> 16)
-    total = (total & 0xFFFF) + (total >> 16)
-    return (total & 0xFFFF) + (total >> 16)
+    """Add the 16-bit words of a 64-bit sum with end-around carry: 0 to 0xffff, and 0 for nothing but 0.
+
+    A word plus itself rotated by half has the sum of its halves, carry included, in its upper half (DPDK reduces in
+    more steps).
+    """
+    total = ((total + ((total << 32) | ((total >> 32) & 0xFFFFFFFF))) >> 32) & 0xFFFFFFFF
+    return ((total + ((total << 16) | (total >> 16))) & 0xFFFFFFFF) >> 16
 
 
 @inlined
@@ -57,12 +62,44 @@ def finish(total: int) -> int:
 
 
 @inlined
+def _sum16(address: int) -> int:
+    """Return the sum of the four 32-bit words of 16 bytes."""
+    return (load32(address) + load32(address + 4)) + (load32(address + 8) + load32(address + 12))
+
+
+@inlined
+def _short_sum(address: int, length: int) -> int:
+    """Return the unfolded sum of fewer than 64 bytes: a piece for each bit of the length, no loop."""
+    total = 0
+    if length & 32:
+        total += _sum16(address) + _sum16(address + 16)
+        address += 32
+    if length & 16:
+        total += _sum16(address)
+        address += 16
+    if length & 8:
+        total += load32(address) + load32(address + 4)
+        address += 8
+    if length & 4:
+        total += load32(address)
+        address += 4
+    if length & 2:
+        total += load16(address)
+        address += 2
+    if length & 1:
+        total += load8(address)
+    return total
+
+
+@inlined
 def wide_sum(address: int, length: int) -> int:
     """Return the unfolded sum of `length` bytes; an odd last byte counts as if a zero byte followed it."""
+    if length < _BLOCK:
+        return _short_sum(address, length)
     total = 0
     words = length >> 2
     for word in view(address, words, _WORD):
-        total += np.int64(word)
+        total += word
     rest = address + (words << 2)
     if length & 2:
         total += load16(rest)
@@ -76,6 +113,15 @@ def wide_sum(address: int, length: int) -> int:
 def raw_checksum(address: int, length: int) -> int:
     """Return the sum of `length` bytes, folded to 16 bits and not complemented (DPDK's rte_raw_cksum)."""
     return fold(wide_sum(address, length))
+
+
+@inlined
+def sum_at(part: int, offset: int) -> int:
+    """Return what the sum of a part adds to the sum of the whole when the part starts `offset` bytes into it.
+
+    For data in several pieces, such as a chain of mbufs: at an odd offset the bytes change places (RFC 1071, 2(B)).
+    """
+    return byteswap16(fold(part)) if offset & 1 else part
 
 
 @inlined
