@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the machine offers: hugepages by size, mounts of hugetlbfs, ordinary memory within the cgroup's limits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["HugepagePool", "Mount", "available_memory", "format_size", "hugepage_pools", "hugetlbfs_mounts"]
+
+_POOLS = Path("/sys/kernel/mm/hugepages")
+_MOUNTS = Path("/proc/self/mounts")
+_MEMINFO = Path("/proc/meminfo")
+_CGROUPS = Path("/proc/self/cgroup")
+
+
+@dataclass(frozen=True)
+class HugepagePool:
+    """The machine's hugepages of one size: bytes a page, pages in all, and pages nobody has or was promised."""
+
+    page_size: int
+    total: int
+    free: int
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that can still be taken."""
+        return self.free * self.page_size
+
+    def mend(self, size: int) -> str:
+        """Return the command that makes room for `size` more bytes."""
+        pages = self.total - self.free + -(-size // self.page_size)
+        where = _POOLS / f"hugepages-{self.page_size // 1024}kB" / "nr_hugepages"
+        return f"run: echo {pages} | sudo tee {where}"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A mounted hugetlbfs: where, and the size of its pages in bytes."""
+
+    path: str
+    page_size: int
+
+
+def hugepage_pools() -> list[HugepagePool]:
+    """Return the pools of hugepages, largest pages first; pages that are reserved but not yet touched are not free."""
+    pools = []
+    for folder in _POOLS.glob("hugepages-*kB") if _POOLS.is_dir() else ():
+        page_size = int(folder.name.removeprefix("hugepages-").removesuffix("kB")) * 1024
+        total, free, promised = (_number(folder / n) for n in ("nr_hugepages", "free_hugepages", "resv_hugepages"))
+        pools.append(HugepagePool(page_size, total, max(free - promised, 0)))
+    return sorted(pools, key=lambda pool: -pool.page_size)
+
+
+def hugetlbfs_mounts() -> list[Mount]:
+    """Return the mounts of hugetlbfs, in the order they were mounted."""
+    return [Mount(path, os.statvfs(path).f_bsize) for path, kind, _ in _mounts() if kind == "hugetlbfs"]
+
+
+def available_memory() -> int:
+    """Return how many bytes of ordinary memory can be taken: the machine's, or less where a cgroup says so."""
+    least = next(
+        int(line.split()[1]) * 1024 for line in _MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:")
+    )
+    for folder in _memory_cgroups():
+        for limit, usage, cache in (
+            ("memory.max", "memory.current", "inactive_file"),  # cgroup v2
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),  # cgroup v1
+        ):
+            if (folder / limit).exists() and (top := _number(folder / limit, none=-1)) >= 0:
+                least = min(least, top - _number(folder / usage) + _statistic(folder / "memory.stat", cache))
+    return max(least, 0)
+
+
+def format_size(size: int) -> str:
+    """Return a size for people, in the largest unit that leaves it exact or in MiB: "2 MiB", "1 GiB", "300 B"."""
+    for shift, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size and size % (1 << shift) == 0:
+            return f"{size >> shift} {unit}"
+    return f"{size} B" if size < 1 << 20 else f"{size / (1 << 20):.1f} MiB"
+
+
+def _mounts() -> Iterator[tuple[str, str, str]]:
+    for line in _MOUNTS.read_text().splitlines():
+        _, path, kind, options, *_ = line.split()
+        yield path.encode().decode("unicode_escape"), kind, options
+
+
+def _memory_cgroups() -> Iterator[Path]:
+    """Yield the folders of this process's memory cgroup and of those above it, as far as they are visible."""
+    paths = {}
+    for line in _CGROUPS.read_text().splitlines() if _CGROUPS.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        paths[controllers] = path
+    memory = next((path for names, path in paths.items() if "memory" in names.split(",")), None)
+    for root, kind, options in _mounts():
+        inner = paths.get("") if kind == "cgroup2" else memory if "memory" in options.split(",") else None
+        if kind not in ("cgroup", "cgroup2") or inner is None:
+            continue
+        folder = Path(root) / inner.lstrip("/")
+        yield from (level for level in (folder, *folder.parents) if level.is_relative_to(root))
+
+
+def _number(path: Path, none: int = 0) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # "max" is no limit
+        return none
+
+
+def _statistic(path: Path, key: str) -> int:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(value) for name, _, value in (line.partition(" ") for line in lines) if name == key), 0)
