@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the control plane does to a queue record and its ring by address: small compiled entry points."""
+
+from __future__ import annotations
+
+from pollmode.eal.jit import (
+    compare_exchange64,
+    compiled,
+    load_acquire16,
+    load_relaxed16,
+    pause,
+    record,
+    store64,
+    store_relaxed16,
+    store_release16,
+    store_release64,
+)
+from pollmode.vhost.virtqueue import (
+    AVAIL_ELEM_SIZE,
+    AVAIL_IDX,
+    AVAIL_RING,
+    INDEX_MASK,
+    USED_ELEM_SIZE,
+    USED_FLAGS,
+    USED_IDX,
+    USED_RING,
+    VRING_USED_F_NO_NOTIFY,
+)
+
+from .layout import ACCESS_CONTROL, ACCESS_FREE, FAULT_AVAIL_INDEX, FAULT_NONE, QUEUE, QUEUE_ACCESS
+
+SPINS = 1000
+
+
+@compiled
+def take_control(queue: int) -> int:
+    """Take the access word for the control plane; 0 when an lcore still held it after some spinning."""
+    for _ in range(SPINS):
+        if compare_exchange64(queue + QUEUE_ACCESS, ACCESS_FREE, ACCESS_CONTROL):
+            return 1
+        pause()
+    return 0
+
+
+@compiled
+def give_control(queue: int) -> None:
+    """Give the access word back; what was changed is visible to the lcore that takes it next."""
+    store_release64(queue + QUEUE_ACCESS, ACCESS_FREE)
+
+
+@compiled
+def adopt_ring(queue: int) -> None:
+    """Begin on a ring and ask the front end not to kick: the ring is polled.
+
+    The base that came over the socket should be the used index in the ring. Where they differ, the ring's is what the
+    front end looks at: packets under way when a back end went away are sent again or lost (DPDK does the same).
+    """
+    q = record(queue, QUEUE)
+    q.next = load_acquire16(q.used + USED_IDX)
+    store_relaxed16(q.used + USED_FLAGS, VRING_USED_F_NO_NOTIFY)
+
+
+@compiled
+def heal_ring(queue: int) -> None:
+    """Step over what broke a ring and make the queue sound.
+
+    An entry that could not be followed goes back to the front end as it was written, with length 0. After an index
+    that jumped there is nothing to go by but that index: everything up to it is given up.
+    """
+    q = record(queue, QUEUE)
+    index = load_acquire16(q.avail + AVAIL_IDX)
+    waiting = (index - q.next) & INDEX_MASK
+    if waiting > q.num:
+        q.next = index
+    elif waiting > 0 and q.broken != FAULT_AVAIL_INDEX:
+        slot = q.next & (q.num - 1)
+        head = load_relaxed16(q.avail + AVAIL_RING + AVAIL_ELEM_SIZE * slot)
+        store64(q.used + USED_RING + USED_ELEM_SIZE * slot, head)
+        q.next = (q.next + 1) & INDEX_MASK
+    store_release16(q.used + USED_IDX, q.next)
+    q.broken = FAULT_NONE

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The port: a vhost-user back end whose queues are an Ethernet device's (DPDK's net_vhost).
+
+What a port receives is what the front end transmits. The port and its front end come and go independently: the socket
+is served from probe to close, rings that the front end has made ready are kept, and a queue moves packets while both
+its ring is ready and the port is started.
+
+Two threads call in: the application's (the methods of `Device`) and the one that serves the session (the methods of
+`Backend`). `_lock` is held while either changes a queue, and never while ethdev or the session is called.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+from pollmode.eal import logs
+from pollmode.eal.environment import Environment
+from pollmode.eal.errors import DeviceFault
+from pollmode.ethdev import (
+    BurstEntry,
+    DescriptorLimits,
+    Device,
+    DeviceInfo,
+    Event,
+    Link,
+    PortConfig,
+    QueueConfig,
+    RxOffload,
+    Stats,
+    TxOffload,
+)
+from pollmode.mbuf import Mempool
+from pollmode.vhost.backend import DEFAULT_PROTOCOL_FEATURES, Backend
+from pollmode.vhost.messages import Protocol
+from pollmode.vhost.server import Connector, Listener
+from pollmode.vhost.session import Session
+from pollmode.vhost.virtqueue import (
+    MAX_QUEUE_SIZE,
+    VHOST_USER_F_PROTOCOL_FEATURES,
+    VIRTIO_F_ANY_LAYOUT,
+    VIRTIO_F_IN_ORDER,
+    VIRTIO_F_VERSION_1,
+    VIRTIO_NET_F_CTRL_MAC_ADDR,
+    VIRTIO_NET_F_CTRL_RX,
+    VIRTIO_NET_F_CTRL_VQ,
+    VIRTIO_NET_F_GUEST_ANNOUNCE,
+    VIRTIO_NET_F_MQ,
+    VIRTIO_NET_F_MRG_RXBUF,
+    VIRTIO_RING_F_EVENT_IDX,
+    VIRTIO_RING_F_INDIRECT_DESC,
+    feature_names,
+    features,
+)
+from pollmode.vhost.vring import Vring
+
+from .layout import MAX_SEGMENTS, MIN_RX_ROOM, SIZE_BINS, VARIANT_MERGEABLE, VARIANT_MODERN
+from .queue import RX, TX, Direction, Queue, callback_for
+
+__all__ = ["FEATURES", "VhostDevice"]
+
+# The control-queue bits cost us nothing: a front end that has a control queue serves it itself, and some offer their
+# guests several queues only if the back end knows these bits.
+FEATURES = features(
+    VIRTIO_F_VERSION_1,
+    VIRTIO_F_ANY_LAYOUT,
+    VIRTIO_F_IN_ORDER,
+    VIRTIO_NET_F_MRG_RXBUF,
+    VIRTIO_NET_F_MQ,
+    VIRTIO_NET_F_CTRL_VQ,
+    VIRTIO_NET_F_CTRL_RX,
+    VIRTIO_NET_F_CTRL_MAC_ADDR,
+    VIRTIO_NET_F_GUEST_ANNOUNCE,
+    VIRTIO_RING_F_INDIRECT_DESC,
+    VIRTIO_RING_F_EVENT_IDX,
+    VHOST_USER_F_PROTOCOL_FEATURES,
+)
+PROTOCOL_FEATURES = DEFAULT_PROTOCOL_FEATURES & ~features(Protocol.RARP)
+SPEED = 10000  # Mbps, what DPDK's net_vhost tells
+XSTATS = {
+    "packets": "good_packets",
+    "bytes": "good_bytes",
+    "multicast": "multicast_packets",
+    "broadcast": "broadcast_packets",
+    **{name: name for name, _ in SIZE_BINS},
+    "calls": "guest_notifications",
+    "errors": "dropped_packets",
+    "faults": "faults",
+}
+"""Our counters and their names in the extended statistics; DPDK's where DPDK has one."""
+
+log = logs.get("pmd.net.vhost")
+
+
+class VhostDevice(Device, Backend):
+    """A vhost-user back end at socket `path` with `queue_pairs` pairs; `client` connects instead of listening.
+
+    `linear` drops received packets that need more than one mbuf. Raises ConfigError for a path where no socket can be
+    or a live process listens.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        name: str,
+        path: str,
+        *,
+        queue_pairs: int = 1,
+        client: bool = False,
+        linear: bool = False,
+    ) -> None:
+        super().__init__(name, "net_vhost", b"VHOST\0")
+        self.path = path
+        self.queue_pairs = queue_pairs
+        self.features = FEATURES
+        self.protocol_features = PROTOCOL_FEATURES
+        self._segments_max = 1 if linear else MAX_SEGMENTS
+        self._queues = {d: [Queue(d, number) for number in range(queue_pairs)] for d in (RX, TX)}
+        self._active = {RX: 0, TX: 0}
+        self._lock = threading.RLock()
+        self._link = self._down = Link(False, SPEED)
+        self._session: Session | None = None
+        self._loop = environment.interrupts
+        self._connector: Connector | None = None
+        self._listener: Listener | None = None
+        self._closed = False
+        if client:
+            self._connector = Connector(path, self._loop, self._connected)
+            self._connector.start()
+        else:
+            self._listener = Listener(path)
+            self._listener.serve(self._loop, self._connected)
+
+    # --- ethdev: life -------------------------------------------------------------------------------------------
+
+    def info(self) -> DeviceInfo:
+        """Return what the device can do."""
+        limits = DescriptorLimits(maximum=MAX_QUEUE_SIZE, segments_max=MAX_SEGMENTS, mtu_segments_max=MAX_SEGMENTS)
+        session = self._session
+        negotiated = session.features if session is not None else None
+        return DeviceInfo(
+            max_rx_queues=self.queue_pairs,
+            max_tx_queues=self.queue_pairs,
+            min_rx_bufsize=MIN_RX_ROOM,
+            rx_offload_capa=RxOffload.SCATTER,
+            tx_offload_capa=TxOffload.MULTI_SEGS,
+            rx_desc_lim=limits,
+            tx_desc_lim=limits,
+            lsc=True,
+            private_info={
+                "socket": self.path,
+                "mode": "client" if self._connector else "server",
+                "peer": "none" if session is None else "connected",
+                "features": "none" if negotiated is None else feature_names(negotiated),
+            },
+        )
+
+    def configure(self, rx_queues: int, tx_queues: int, config: PortConfig) -> None:
+        """Take the numbers of queues; the front end decides how many of them it makes ready."""
+        self._active = {RX: rx_queues, TX: tx_queues}
+        self.mac = b"VHOST" + bytes([self.port.id])
+
+    def setup_rx_queue(self, queue: int, descriptors: int, pool: Mempool, config: QueueConfig) -> None:
+        """Receive into mbufs of `pool`; the ring's size is the front end's choice, not `descriptors`."""
+        callback_for(RX, VARIANT_MODERN)
+        self._queues[RX][queue].use_pool(pool, self.port.id, self._segments_max)
+
+    def setup_tx_queue(self, queue: int, descriptors: int, config: QueueConfig) -> None:
+        """Make a transmit queue; the ring's size is the front end's choice, not `descriptors`."""
+        callback_for(TX, VARIANT_MERGEABLE)
+        self._queues[TX][queue].use()
+
+    def release_rx_queue(self, queue: int) -> None:
+        """Forget the pool."""
+        self._queues[RX][queue].release()
+
+    def release_tx_queue(self, queue: int) -> None:
+        """Stop the queue; it holds no mbuf."""
+        self._queues[TX][queue].release()
+
+    def start(self) -> None:
+        """Let every queue run whose ring is ready, or will be."""
+        with self._lock:
+            for queue in self._configured():
+                queue.heal()
+                queue.start()
+
+    def stop(self) -> None:
+        """Let no queue run. Queues hold no mbufs: every packet is copied within its burst."""
+        with self._lock:
+            for queue in self._configured():
+                queue.stop()
+
+    def close(self) -> None:
+        """End the session and give up the socket."""
+        self._closed = True
+        for end in (self._listener, self._connector):
+            if end is not None:
+                end.close()
+        session = self._session
+        if session is not None:
+            session.close("the port was closed")
+
+    def reset(self) -> None:
+        """Go on with every broken ring behind what broke it."""
+        with self._lock:
+            for queue in self._configured():
+                queue.heal()
+
+    def rx_entry(self, queue: int) -> BurstEntry | None:
+        """Return the callback for the ring as negotiated; None without a ring."""
+        return self._entry(self._queues[RX][queue])
+
+    def tx_entry(self, queue: int) -> BurstEntry | None:
+        """Return the callback for the ring as negotiated; None without a ring."""
+        return self._entry(self._queues[TX][queue])
+
+    @staticmethod
+    def _entry(queue: Queue) -> BurstEntry | None:
+        callback = queue.callback()
+        return BurstEntry(callback, queue.address) if callback is not None else None
+
+    def _configured(self) -> list[Queue]:
+        return [queue for direction, count in self._active.items() for queue in self._queues[direction][:count]]
+
+    # --- ethdev: state ------------------------------------------------------------------------------------------
+
+    def link(self) -> Link:
+        """Return the link: up while both rings of the first pair are ready."""
+        return self._link
+
+    def stats(self) -> Stats:
+        """Return the basic statistics."""
+        rx = [queue.counts() for queue in self._queues[RX][: self._active[RX]]]
+        tx = [queue.counts() for queue in self._queues[TX][: self._active[TX]]]
+        return Stats(
+            ipackets=sum(counts["packets"] for counts in rx),
+            opackets=sum(counts["packets"] for counts in tx),
+            ibytes=sum(counts["bytes"] for counts in rx),
+            obytes=sum(counts["bytes"] for counts in tx),
+            ierrors=sum(counts["errors"] for counts in rx),
+            oerrors=sum(counts["errors"] + counts["missed"] for counts in tx),
+            rx_nombuf=sum(counts["nombuf"] for counts in rx),
+            q_ipackets=tuple(counts["packets"] for counts in rx),
+            q_opackets=tuple(counts["packets"] for counts in tx),
+            q_ibytes=tuple(counts["bytes"] for counts in rx),
+            q_obytes=tuple(counts["bytes"] for counts in tx),
+            q_errors=tuple(counts["errors"] for counts in rx),
+        )
+
+    def reset_stats(self) -> None:
+        """Set all statistics to zero."""
+        for queue in self._configured():
+            queue.reset_counts()
+
+    def xstats(self) -> dict[str, int]:
+        """Return the statistics of each ring."""
+        named = {}
+        for queue in self._configured():
+            counts = queue.counts()
+            prefix = f"{queue.direction.name}_q{queue.number}"
+            named.update({f"{prefix}_{name}": counts[counter] for counter, name in XSTATS.items()})
+            if queue.direction is RX:
+                named[f"{prefix}_mbuf_alloc_failed"] = counts["nombuf"]
+        return named
+
+    def faults(self) -> list[DeviceFault]:
+        """Return what broke each broken ring."""
+        return [fault for queue in self._configured() if (fault := queue.fault()) is not None]
+
+    def set_promiscuous(self, enabled: bool) -> None:
+        """Accept either: a back end receives whatever its front end sends."""
+
+    def set_allmulticast(self, enabled: bool) -> None:
+        """Accept either: a back end receives whatever its front end sends."""
+
+    def set_mtu(self, mtu: int) -> None:
+        """Accept any: the buffers are the front end's, and a received packet takes as many mbufs as it needs."""
+
+    # --- vhost --------------------------------------------------------------------------------------------------
+
+    def _connected(self, sock: socket.socket) -> Session | None:
+        session = Session(sock, self)
+        self._session = session
+        log.info(f"{self.name}: a front end connected at {self.path}")
+        session.attach(self._loop)
+        return session
+
+    def on_vring_ready(self, session: Session, vring: Vring) -> None:
+        """Take a ring into use."""
+        queue = self._queue_of(vring)
+        with self._lock:
+            queue.bind(vring, session.features or 0)
+        self._tell(queue, True)
+
+    def on_vring_stopped(self, session: Session, vring: Vring) -> int:
+        """Leave a ring; no lcore is in it when this returns."""
+        queue = self._queue_of(vring)
+        with self._lock:
+            base = queue.unbind()
+        self._tell(queue, False)
+        return base
+
+    def on_closed(self, session: Session, reason: str) -> None:
+        """Wait for the next front end."""
+        if self._session is session:
+            self._session = None
+        if self._connector is not None and not self._closed:
+            self._connector.reconnect()
+
+    def _queue_of(self, vring: Vring) -> Queue:
+        direction: Direction = RX if vring.index % 2 else TX
+        return self._queues[direction][vring.index // 2]
+
+    def _tell(self, queue: Queue, ready: bool) -> None:
+        """Have ethdev take the queue's function again, and tell what changed."""
+        up = self._queues[RX][0].bound and self._queues[TX][0].bound
+        changed = up != self._link.up
+        if changed:
+            self._link = Link(up, SPEED)
+            log.info(f"{self.name}: link {'up' if up else 'down'}")
+        if hasattr(self, "port"):  # a front end may be faster than the port's registration
+            self.port.refresh()
+            self.port.notify(Event.QUEUE_STATE, (queue.direction.name, queue.number, ready))
+            if changed:
+                self.port.notify(Event.INTR_LSC, self._link)

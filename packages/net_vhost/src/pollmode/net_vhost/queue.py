@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The queue record as the control plane handles it: who may touch it when, and which ring it works on.
+
+Two sides use a record: one lcore, in the callbacks, and the control plane, here. The `access` word keeps them apart:
+the callbacks take it for one burst and do nothing when they cannot; the control plane takes it before it changes
+anything a callback reads. When `Queue.unbind` returns, the ring's memory may be unmapped.
+
+The record is private memory, not EAL memory: a virtio-user port in this process shares all EAL memory with its back
+end, and nothing a peer can write may be believed here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from pollmode.eal.errors import DeviceFault, InternalError
+from pollmode.eal.jit import Callback
+from pollmode.mbuf import Mempool
+from pollmode.mbuf.layout import HEADROOM, REARM_ONE_OWNER, REARM_PORT
+from pollmode.vhost.virtqueue import (
+    HDR_SIZE,
+    VIRTIO_NET_F_MRG_RXBUF,
+    VIRTIO_RING_F_EVENT_IDX,
+    has,
+    header_size,
+)
+from pollmode.vhost.vring import Vring
+
+from .control import adopt_ring, give_control, heal_ring, take_control
+from .layout import (
+    CACHE_LINE,
+    FAULT_TEXTS,
+    MAX_SEGMENTS,
+    QUEUE,
+    QUEUE_SIZE,
+    SIZE_BINS,
+    VARIANT_LEGACY,
+    VARIANT_MERGEABLE,
+    VARIANT_MODERN,
+    VARIANT_NONE,
+    VECTOR,
+    VECTOR_SPARE,
+)
+from .rx import make_rx
+from .tx import make_tx
+
+ACCESS_SECONDS = 20.0  # a burst takes microseconds; a lcore that lost its core for longer is not coming back
+COUNTERS = ("packets", "bytes", "errors", "missed", "nombuf", "calls", "faults", "multicast", "broadcast")
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Which way a queue carries packets, seen from the port."""
+
+    name: str
+    ring_offset: int  # of the ring within its pair (virtio 1.2, 5.1.2): what we receive, the front end transmits
+
+
+RX = Direction("rx", 1)
+TX = Direction("tx", 0)
+
+
+def variant_for(direction: Direction, features: int) -> int:
+    """Return the VARIANT_* of a ring under the negotiated features."""
+    if header_size(features) == HDR_SIZE:
+        return VARIANT_LEGACY
+    if direction is TX and has(features, VIRTIO_NET_F_MRG_RXBUF):
+        return VARIANT_MERGEABLE
+    return VARIANT_MODERN
+
+
+@cache
+def callback_for(direction: Direction, variant: int) -> Callback:
+    """Return the callback of a direction and VARIANT_*, compiled on first use."""
+    return make_rx(variant) if direction is RX else make_tx(variant)
+
+
+class Queue:
+    """One receive or transmit queue. `address` is what its callbacks get."""
+
+    def __init__(self, direction: Direction, number: int) -> None:
+        self.direction = direction
+        self.number = number
+        self.ring = 2 * number + direction.ring_offset
+        self.variant = VARIANT_NONE  # of the ring it is bound to
+        self._bytes = np.zeros(QUEUE_SIZE + CACHE_LINE, np.uint8)
+        start = -self._bytes.ctypes.data % CACHE_LINE
+        self._record = self._bytes[start : start + QUEUE_SIZE].view(QUEUE)
+        self.address: int = self._record.ctypes.data
+        self._segments = np.zeros(MAX_SEGMENTS, np.int64)
+        self._vector = np.zeros(0, VECTOR)
+        self._record["segments"] = self._segments.ctypes.data
+        self._record["call_fd"] = -1
+        self._base = self._counts()
+        self._started = False
+        self._usable = False
+
+    # --- set-up -------------------------------------------------------------------------------------------------
+
+    def use_pool(self, pool: Mempool, port: int, segments_max: int) -> None:
+        """Receive into mbufs of `pool`, marked as received on `port`, at most `segments_max` of them a packet."""
+        with self.held():
+            self._record["segments_max"] = min(segments_max, MAX_SEGMENTS)
+            self._record["pool"] = pool.address
+            self._record["room"] = pool.data_room - HEADROOM
+            self._record["rearm"] = HEADROOM | REARM_ONE_OWNER | REARM_PORT.put(0, port)
+        self._usable = True
+
+    def use(self) -> None:
+        """Make a transmit queue usable; it needs nothing."""
+        self._usable = True
+
+    def release(self) -> None:
+        """Forget the pool; the queue can't be used until it gets one again."""
+        self._usable = False
+        self.stop()
+
+    def start(self) -> None:
+        """Let callbacks run on the ring the queue is bound to now or later."""
+        with self.held():
+            self._started = True
+            self._renew()
+
+    def stop(self) -> None:
+        """Stop; when this returns, no callback touches the ring."""
+        with self.held():
+            self._started = False
+            self._renew()
+
+    # --- the ring -----------------------------------------------------------------------------------------------
+
+    def bind(self, vring: Vring, features: int) -> None:
+        """Work on `vring`, whose memory is mapped until `unbind`."""
+        variant = variant_for(self.direction, features)
+        callback_for(self.direction, variant)
+        with self.held():
+            record = self._record
+            self._vector = np.zeros(vring.num + VECTOR_SPARE, VECTOR)
+            record["vector"], record["vector_size"] = self._vector.ctypes.data, len(self._vector)
+            record["desc"], record["avail"], record["used"] = vring.desc, vring.avail, vring.used
+            record["num"], record["regions"], record["call_fd"] = vring.num, vring.regions, vring.call_fd
+            record["event_idx"] = has(features, VIRTIO_RING_F_EVENT_IDX)
+            record["broken"] = record["idle"] = 0
+            adopt_ring(self.address)
+            self.variant = variant
+            self._renew()
+
+    def unbind(self) -> int:
+        """Leave the ring; return the index of the next available entry. No callback touches the ring any more."""
+        with self.held():
+            self.variant = VARIANT_NONE
+            self._renew()
+            self._record["call_fd"] = -1
+            return int(self._record["next"][0])
+
+    def callback(self) -> Callback | None:
+        """Return the callback that runs on the ring the queue is bound to, None without one."""
+        variant = self.variant
+        return callback_for(self.direction, variant) if variant != VARIANT_NONE else None
+
+    @property
+    def bound(self) -> bool:
+        """Whether there is a ring."""
+        return self.variant != VARIANT_NONE
+
+    @property
+    def broken(self) -> bool:
+        """Whether the front end broke the ring."""
+        return self.bound and bool(self._record["broken"][0])
+
+    def heal(self) -> None:
+        """Go on with a broken ring behind the entry that broke it, which is given back empty."""
+        with self.held():
+            if self.broken:
+                heal_ring(self.address)
+                self._renew()
+
+    def fault(self) -> DeviceFault | None:
+        """Return what broke the ring, None for a sound one."""
+        record = self._record[0]
+        code, index, word = int(record["broken"]), int(record["broken_index"]), int(record["broken_word"])
+        if not self.bound or code == 0:
+            return None
+        where = f"{self.direction.name} queue {self.number} (ring {self.ring})"
+        text = f"the front end broke {where}: {FAULT_TEXTS[code]}; at {index}, word {word:#x}"
+        return DeviceFault(text, queue=self.ring, index=index, word=word)
+
+    def _renew(self) -> None:
+        runs = self._started and self._usable and not self._record["broken"][0]
+        self._record["variant"] = self.variant if runs else VARIANT_NONE
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the access word. Raises InternalError when an lcore keeps it."""
+        deadline = time.monotonic() + ACCESS_SECONDS
+        while take_control(self.address) == 0:
+            if time.monotonic() > deadline:
+                raise InternalError(
+                    f"{self.direction.name} queue {self.number}: an lcore keeps it for {ACCESS_SECONDS:g} s"
+                )
+            time.sleep(0.0001)
+        try:
+            yield
+        finally:
+            give_control(self.address)
+
+    # --- statistics ---------------------------------------------------------------------------------------------
+
+    def _counts(self) -> dict[str, int]:
+        counts = {name: int(self._record[name][0]) for name in COUNTERS}
+        sizes = self._record["sizes"][0]
+        counts.update((name, int(count)) for (name, _), count in zip(SIZE_BINS, sizes, strict=True))
+        return counts
+
+    def counts(self) -> dict[str, int]:
+        """Return the counters since the last `reset_counts`: COUNTERS and the size bins. Stops nothing."""
+        return {name: count - self._base[name] for name, count in self._counts().items()}
+
+    def reset_counts(self) -> None:
+        """Count from here on. The data path's own counters only grow: it is their only writer."""
+        self._base = self._counts()
