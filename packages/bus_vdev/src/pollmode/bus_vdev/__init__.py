@@ -1,6 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The virtual device bus: devices named by --vdev."""
 
-from .driver import ProbeContext, VdevDriver
+from .bus import VdevBus
+from .driver import AttachedPort, PortTable, ProbeContext, ProbedDevice, VdevDriver
+from .registry import GROUP, Registry
 
-__all__ = ["ProbeContext", "VdevDriver"]
+__all__ = [
+    "GROUP",
+    "AttachedPort",
+    "PortTable",
+    "ProbeContext",
+    "ProbedDevice",
+    "Registry",
+    "VdevBus",
+    "VdevDriver",
+]

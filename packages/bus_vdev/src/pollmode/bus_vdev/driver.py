@@ -3,20 +3,51 @@
 
 A driver package names its `VdevDriver` in the entry-point group `pollmode.vdev`, under the driver's name:
 `net_null = "pollmode.net_null.driver:DRIVER"`.
+
+This layer is below ethdev and knows its devices and ports only by the protocols here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from pollmode.eal.devargs import Parameters
+    from pollmode.eal.devargs import Devargs, Parameters
     from pollmode.eal.environment import Environment
-    from pollmode.ethdev import Device, Ports
 
-__all__ = ["ProbeContext", "VdevDriver"]
+__all__ = ["AttachedPort", "PortTable", "ProbeContext", "ProbedDevice", "VdevDriver"]
+
+
+class ProbedDevice(Protocol):
+    """What a probe function makes: an `ethdev.Device`."""
+
+    name: str
+    devargs: Devargs | None
+
+    def close(self) -> None:
+        """Give back everything."""
+
+
+class AttachedPort(Protocol):
+    """What a device becomes: an `ethdev.Port`."""
+
+    id: int
+    name: str
+
+
+class PortTable(Protocol):
+    """Where devices become ports: `ethdev.Ports`."""
+
+    def __contains__(self, port: object) -> bool:
+        """Tell whether a port is in the table."""
+
+    def add(self, device: Any) -> Any:
+        """Make a device a port."""
+
+    def remove(self, port: Any) -> None:
+        """Close a port and take it away."""
 
 
 @dataclass(frozen=True)
@@ -24,19 +55,19 @@ class ProbeContext:
     """What a probe function may use: memory, lcores and interrupts, and the ports that exist."""
 
     environment: Environment
-    ports: Ports
+    ports: PortTable
 
 
 @dataclass(frozen=True)
 class VdevDriver:
     """A driver of virtual devices.
 
-    It takes devices called `name` or one of `aliases` followed by a number ("net_null0"). `parameters` declares its
-    devargs. `probe(context, name, arguments)` gets the devargs converted, and returns a device that is not yet a
-    port; it leaves nothing behind when it raises.
+    It takes devices called `name` or one of `aliases`, followed by a number ("net_null0"). `parameters` declares its
+    devargs. `probe(context, name, arguments)` gets the devargs converted and returns a device that is not yet a port;
+    it leaves nothing behind when it raises.
     """
 
     name: str
     aliases: tuple[str, ...]
     parameters: Parameters
-    probe: Callable[[ProbeContext, str, dict[str, Any]], Device]
+    probe: Callable[[ProbeContext, str, dict[str, Any]], ProbedDevice]

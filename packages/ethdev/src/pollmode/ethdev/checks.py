@@ -68,7 +68,7 @@ def check_descriptors(where: str, limits: DescriptorLimits, count: int, default:
 def check_pool(where: str, info: DeviceInfo, pool: Mempool) -> None:
     """Check that the mbufs of a pool have room for what the device writes at once."""
     if pool.data_room == 0:
-        raise ConfigError(f"{where}: pool {pool.name} holds no mbufs; make it with mbuf.create_pool")
+        raise ConfigError(f"{where}: pool {pool.name} has no data room; make it with mbuf.create_pool")
     if pool.data_room < HEADROOM + info.min_rx_bufsize:
         raise ConfigError(
             f"{where}: pool {pool.name} has a data room of {pool.data_room} bytes, the device needs "

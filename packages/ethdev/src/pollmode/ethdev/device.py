@@ -38,6 +38,10 @@ class Device(ABC):
     """
 
     port: Port
+    promiscuous = False
+    """Whether the device receives frames for any address from the beginning."""
+    allmulticast = False
+    """Whether the device receives every multicast frame from the beginning."""
 
     def __init__(self, name: str, driver_name: str, mac: bytes, devargs: Devargs | None = None) -> None:
         self.name = name
@@ -53,6 +57,7 @@ class Device(ABC):
     def configure(self, rx_queues: int, tx_queues: int, config: PortConfig) -> None:
         """Take the numbers of queues and the port's configuration. Called on a stopped port, as often as wanted.
 
+        `config.mtu` is the MTU from now on, never 0; `set_mtu` is not called for it.
         Every queue has been released before, and is set up again afterwards.
         """
 

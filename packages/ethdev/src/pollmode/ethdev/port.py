@@ -13,6 +13,7 @@ Lcores may go on polling a port that is stopped, reset or closed: they find noth
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -105,10 +106,9 @@ class Port(PortSettings):
         check_config(self._where, self.device.info(), rx_queues, tx_queues, config)
         self._release_queues()
         self.state, self._counts = State.ATTACHED, {"rx": 0, "tx": 0}
-        if config.mtu and config.mtu != self.mtu:
-            self.set_mtu(config.mtu)
+        config = replace(config, mtu=config.mtu or self.mtu)
         self.device.configure(rx_queues, tx_queues, config)
-        self.config, self._counts = config, {"rx": rx_queues, "tx": tx_queues}
+        self.config, self.mtu, self._counts = config, config.mtu, {"rx": rx_queues, "tx": tx_queues}
         self.state = State.CONFIGURED
 
     def setup_rx_queue(self, queue: int, descriptors: int, pool: Mempool, config: QueueConfig | None = None) -> None:
@@ -294,7 +294,10 @@ class Port(PortSettings):
     # Packets, from the interpreter.
 
     def rx(self, queue: int, burst: Burst) -> int:
-        """Receive into `burst`, which is replaced: at most its capacity; return how many packets."""
+        """Receive into an empty `burst`, at most its capacity; return how many packets.
+
+        Raises ConfigError when the port is not started, or the burst still holds packets.
+        """
         self._require_started("receive", "rx", queue)
         return self._ports.receive(self.id, queue, burst)
 

@@ -25,8 +25,8 @@ class PortSettings(ABC):
     def __init__(self, device: Device, where: str) -> None:
         self.device = device
         self.mtu = DEFAULT_MTU
-        self.promiscuous = False
-        self.allmulticast = False
+        self.promiscuous = device.promiscuous
+        self.allmulticast = device.allmulticast
         self._where = where
         self._further_macs: tuple[bytes, ...] = ()
 
@@ -35,14 +35,18 @@ class PortSettings(ABC):
         """Raise ConfigError on a port that is closed or removed."""
 
     def set_promiscuous(self, enabled: bool) -> None:
-        """Receive frames for any address, or not."""
+        """Receive frames for any address, or not. A mode that is set already needs no support by the device."""
         self._require_alive("set promiscuous mode")
+        if enabled == self.promiscuous:
+            return
         self.device.set_promiscuous(enabled)
         self.promiscuous = enabled
 
     def set_allmulticast(self, enabled: bool) -> None:
-        """Receive every multicast frame, or not."""
+        """Receive every multicast frame, or not; see `set_promiscuous`."""
         self._require_alive("set all-multicast mode")
+        if enabled == self.allmulticast:
+            return
         self.device.set_allmulticast(enabled)
         self.allmulticast = enabled
 

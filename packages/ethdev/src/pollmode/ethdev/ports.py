@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pollmode.eal import logs
@@ -58,7 +57,8 @@ class Ports:
         return found
 
     def __contains__(self, port: object) -> bool:
-        return port in self._table
+        """Tell whether there is such a port, given itself or its number."""
+        return port in self._table or any(port is other for other in self._table.values())
 
     def __len__(self) -> int:
         return len(self._table)
@@ -150,9 +150,11 @@ class Ports:
 
     def receive(self, port: int, queue: int, burst: Burst) -> int:
         """Receive into a burst object; see `Port.rx`."""
+        if len(burst):
+            raise ConfigError(f"the burst still holds {len(burst)} packets; send or free them before receiving into it")
         with self._interpreter:
             count = receive_once(self._lcore(), self.dispatch, port, queue, burst.address, burst.capacity)
-            burst.count = count
+            burst.fill(count)
         return count
 
     def send(self, port: int, queue: int, burst: Burst) -> int:
@@ -182,8 +184,8 @@ class Watch:
         """Set no further alarm."""
         with self._lock:
             self._ended = True
-            with suppress(PollmodeError):
-                self._ports.environment.interrupts.cancel(self._handle)
+        # Outside the lock: this waits for an alarm that is being rung, and that wants the lock.
+        self._ports.environment.interrupts.cancel(self._handle)
 
     def _again(self) -> None:
         with self._lock:

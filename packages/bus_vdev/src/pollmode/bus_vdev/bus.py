@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The bus: from `--vdev` to ports, at start and while running.
+
+Stricter than DPDK on purpose: a device that cannot be probed, or is named twice, is an error, and nothing of what was
+asked together with it stays behind. DPDK goes on, and the application says later that there are no ports.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pollmode.eal import devargs, logs
+from pollmode.eal.errors import ConfigError
+
+from .driver import AttachedPort, PortTable, ProbeContext
+from .registry import Registry
+
+if TYPE_CHECKING:
+    from pollmode.eal.devargs import Devargs
+    from pollmode.eal.environment import Environment
+
+__all__ = ["VdevBus"]
+
+log = logs.get("bus.vdev")
+
+
+class VdevBus:
+    """The virtual devices of a process. `ports` is where they become ports, an `ethdev.Ports`."""
+
+    def __init__(self, environment: Environment, ports: PortTable, registry: Registry | None = None) -> None:
+        self._context = ProbeContext(environment, ports)
+        self._registry = registry or Registry()
+        self._attached: dict[str, Any] = {}
+
+    def probe_all(self) -> list[Any]:
+        """Probe the environment's `--vdev` devices in their order and return their ports.
+
+        Raises what the first device that fails raises, after detaching the others again.
+        """
+        probed: list[Any] = []
+        try:
+            for device in self._context.environment.vdevs:
+                probed.append(self.attach(device))
+        except BaseException:
+            for port in reversed(probed):
+                self.detach(port)
+            raise
+        return probed
+
+    def attach(self, device: str | Devargs) -> Any:
+        """Probe a device, given as "net_null0,size=64" or parsed, and return its port (rte_dev_probe).
+
+        Raises ConfigError for a name no driver takes, a name that is attached, or devargs the driver doesn't take, and
+        what the driver raises.
+        """
+        parsed = devargs.parse(device) if isinstance(device, str) else device
+        if parsed.bus != "vdev":
+            raise ConfigError(f"{parsed.name} is on bus {parsed.bus}, not a virtual device")
+        self._forget_removed()
+        if parsed.name in self._attached:
+            raise ConfigError(f"{parsed.name} is attached already; name the second one differently")
+        driver = self._registry.find(parsed.name)
+        made = driver.probe(self._context, parsed.name, driver.parameters.read(parsed))
+        made.devargs = parsed
+        try:
+            port = self._context.ports.add(made)
+        except BaseException:
+            made.close()
+            raise
+        self._attached[parsed.name] = port
+        log.info(f"{parsed.name} is port {port.id}, driver {driver.name}")
+        return port
+
+    def detach(self, port: AttachedPort) -> None:
+        """Close a port and remove its device (rte_dev_remove). Raises ConfigError while the port is started.
+
+        Raises ConfigError too when the port's device is not on this bus.
+        """
+        if self._attached.get(port.name) is not port:
+            raise ConfigError(f"port {port.id} ({port.name}) is not a device of the vdev bus, or was detached")
+        self._context.ports.remove(port)
+        del self._attached[port.name]
+
+    def _forget_removed(self) -> None:
+        """Drop ports that were taken out of the table without `detach`."""
+        there = self._context.ports
+        self._attached = {name: port for name, port in self._attached.items() if port in there}
