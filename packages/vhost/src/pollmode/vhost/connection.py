@@ -176,8 +176,9 @@ class Connection:
         """Tell whether the peer still holds its end open, whatever it sent before; reads nothing."""
         if self.fileno() < 0:
             return False
-        self._poll.modify(self.fileno(), select.POLLRDHUP)
-        return not self._poll.poll(0)
+        poll = select.poll()  # not the one of `_wait`: another thread may be waiting
+        poll.register(self.fileno(), select.POLLRDHUP)
+        return not poll.poll(0)
 
     def close(self) -> None:
         """Close the socket and every descriptor that has arrived and was not handed on. Closing twice is harmless."""
