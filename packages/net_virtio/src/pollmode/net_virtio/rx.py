@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The receive callback, made for what was negotiated.
+
+One burst goes through short passes, each a loop that stays in the first cache: take the used entries (check them
+against the shadow, prefetch what they name), make mbufs of the buffers (merge them where a packet has several), count,
+and refill the ring from the pool in one piece. The available index is published once.
+
+A buffer leaves the shadow when it is taken and its descriptor gets a new one only in the refill: so an entry that
+names a descriptor twice, or one never posted, is seen for what it is.
+"""
+
+from __future__ import annotations
+
+from pollmode.eal.jit import (
+    Callback,
+    burst_callback,
+    compiled,
+    inlined,
+    load16,
+    load32,
+    load64,
+    load_relaxed16,
+    load_relaxed64,
+    prefetch,
+    prefetch_write,
+    record,
+    store16,
+    store32,
+    store64,
+    view,
+)
+from pollmode.mbuf import mbuf_free, pool_get_bulk, pool_put
+from pollmode.mbuf.layout import (
+    HEADROOM,
+    MBUF_DATA_LEN,
+    MBUF_DATA_OFF,
+    MBUF_NB_SEGS,
+    MBUF_NEXT,
+    MBUF_OL_FLAGS,
+    MBUF_PACKET_TYPE,
+    MBUF_PKT_LEN,
+    MBUF_REARM,
+    MBUF_VLAN_TCI,
+    RX_VLAN,
+    RX_VLAN_STRIPPED,
+)
+from pollmode.net.vlan import VLAN_SIZE, strip_vlan
+from pollmode.vhost.virtqueue import (
+    AVAIL_RING,
+    DESC_LEN,
+    HDR_MRG_SIZE,
+    HDR_NUM_BUFFERS,
+    INDEX_MASK,
+    USED_ELEM_SIZE,
+    USED_RING,
+    VRING_DESC_F_WRITE,
+    VRING_DESC_SIZE,
+)
+
+from .layout import (
+    FAULT_ID,
+    FAULT_LENGTH,
+    FAULT_MISSING,
+    FAULT_NOT_OUT,
+    FAULT_NUM_BUFFERS,
+    MAX_BURST,
+    MIN_FRAME,
+    VIRTQUEUE,
+)
+from .offload import received_flags
+from .ring import (
+    FLAGS_SHIFT,
+    I8,
+    WORD32,
+    break_queue,
+    count_sizes,
+    is_broadcast,
+    is_group,
+    offer,
+    publish,
+    used_waiting,
+)
+
+
+@compiled
+def refuse(lcore: int, queue: int, element: int, cookie: int, least: int) -> int:
+    """Judge a used entry that is not plainly right: break the queue (returns 0), or drop a runt (returns 1)."""
+    q = record(queue, VIRTQUEUE)
+    identity = element & WORD32
+    length = (element >> 32) & WORD32
+    if identity > q.mask:
+        return break_queue(queue, FAULT_ID, q.used_idx & q.mask, identity)
+    if cookie == 0:
+        return break_queue(queue, FAULT_NOT_OUT, q.used_idx & q.mask, identity)
+    if length > q.room or length < least - MIN_FRAME or length == 0:
+        return break_queue(queue, FAULT_LENGTH, q.used_idx & q.mask, length)
+    pool_put(lcore, q.pool, cookie)
+    q.errors += 1
+    return 1
+
+
+@inlined
+def take(lcore: int, queue: int, burst: int, lengths: int, count: int, least: int) -> int:
+    """Take `count` used entries: their mbufs to `burst`, their lengths (i4) to `lengths`; returns how many are good.
+
+    `least` is the shortest good length. Each entry is one load; its descriptor is free after this.
+    """
+    q = record(queue, VIRTQUEUE)
+    mask = q.mask
+    entries = q.used + USED_RING
+    position = q.used_idx
+    shadow = view(q.shadow, mask + 1, I8)
+    room = q.room
+    ids = q.ids + 2 * q.free
+    header_offset = q.header_offset
+    passed = 0
+    kept = 0
+    while passed < count:
+        element = load_relaxed64(entries + USED_ELEM_SIZE * ((position + passed) & mask))
+        identity = element & WORD32
+        length = (element >> 32) & WORD32
+        cookie = shadow[identity & mask]
+        if (identity <= mask) & (cookie != 0) & (length >= least) & (length <= room):
+            prefetch_write(cookie)
+            prefetch(cookie + header_offset)
+            store64(burst + 8 * kept, cookie)
+            store32(lengths + 4 * kept, length)
+            kept += 1
+        else:
+            q.used_idx = (position + passed) & INDEX_MASK
+            if refuse(lcore, queue, element, cookie, least) == 0:
+                break
+        shadow[identity & mask] = 0
+        store16(ids + 2 * passed, identity)
+        passed += 1
+    q.used_idx = (position + passed) & INDEX_MASK
+    q.free += passed
+    return kept
+
+
+@compiled
+def get_some(lcore: int, queue: int, count: int) -> int:
+    """Take mbufs out of a pool that has no `count` of them into the scratch: half as many, a quarter, ..., or none."""
+    q = record(queue, VIRTQUEUE)
+    while count > 1:
+        count >>= 1
+        if pool_get_bulk(lcore, q.pool, q.scratch, count) != 0:
+            return count
+    return 0
+
+
+@inlined
+def post(queue: int, count: int) -> None:
+    """Post the `count` mbufs in the scratch at as many free descriptors."""
+    q = record(queue, VIRTQUEUE)
+    mask = q.mask
+    ids = q.ids
+    desc = q.desc
+    entries = q.avail + AVAIL_RING
+    position = q.avail_idx
+    shadow = view(q.shadow, mask + 1, I8)
+    scratch = q.scratch
+    header_offset = q.header_offset
+    for index in range(count):
+        m = load64(scratch + 8 * index)
+        identity = load16(ids + 2 * index)
+        shadow[identity] = m
+        store64(desc + VRING_DESC_SIZE * identity, m + header_offset)
+        offer(entries, mask, position + index, identity)
+    for index in range(count, q.free):
+        store16(ids + 2 * (index - count), load16(ids + 2 * index))
+    q.free -= count
+    publish(queue, count)
+
+
+@inlined
+def refill(lcore: int, queue: int, arrived: int) -> None:
+    """Give the device a new buffer for every free descriptor, or for as many as the pool has.
+
+    `arrived` of the free descriptors came with this burst; those of them that stay empty count as nombuf.
+    """
+    q = record(queue, VIRTQUEUE)
+    free = q.free
+    count = pool_get_bulk(lcore, q.pool, q.scratch, free)
+    if count == 0:
+        count = get_some(lcore, queue, free)
+        q.nombuf += min(arrived, free - count)
+    if count != 0:
+        post(queue, count)
+
+
+@compiled
+def post_all(lcore: int, queue: int) -> int:
+    """Write every descriptor of a fresh receive ring and post as many as the pool can fill; returns how many."""
+    q = record(queue, VIRTQUEUE)
+    for identity in range(q.mask + 1):
+        store64(q.desc + VRING_DESC_SIZE * identity, 0)
+        store64(q.desc + VRING_DESC_SIZE * identity + DESC_LEN, q.room | (VRING_DESC_F_WRITE << FLAGS_SHIFT))
+        store16(q.ids + 2 * identity, identity)
+    q.free = q.mask + 1
+    before = 0
+    while q.free > 0 and q.free != before:
+        before = q.free
+        refill(lcore, queue, 0)
+    return q.mask + 1 - q.free
+
+
+@compiled
+def give_back_posted(lcore: int, queue: int) -> int:
+    """Put every buffer of a silent receive ring back into its pool; returns how many."""
+    q = record(queue, VIRTQUEUE)
+    shadow = view(q.shadow, q.mask + 1, I8)
+    count = 0
+    for identity in range(q.mask + 1):
+        if shadow[identity] != 0:
+            pool_put(lcore, q.pool, shadow[identity])
+            shadow[identity] = 0
+            count += 1
+    return count
+
+
+@inlined
+def write_segment(m: int, rearm: int, length: int) -> None:
+    """Make a buffer an mbuf of `length` bytes: everything a packet's first cache line says."""
+    store64(m + MBUF_REARM, rearm)
+    store64(m + MBUF_OL_FLAGS, 0)
+    store64(m + MBUF_PACKET_TYPE, length << 32)  # packet_type and pkt_len
+    store64(m + MBUF_DATA_LEN, length)  # data_len, vlan_tci and hash_rss
+
+
+@compiled
+def check_merge(queue: int, first: int, header: int, buffers: int, arrived: int) -> int:
+    """Return 1 when a packet of `buffers` buffers can be what it says: `first` bytes in the first, `arrived` buffers."""
+    q = record(queue, VIRTQUEUE)
+    slot = q.used_idx & q.mask
+    if buffers == 0 or buffers > q.mask + 1:
+        return break_queue(queue, FAULT_NUM_BUFFERS, slot, buffers)
+    if first < header:
+        return break_queue(queue, FAULT_LENGTH, slot, first)
+    if buffers > arrived:  # 5.1.6.4: a packet's buffers are all returned with one change of the index
+        return break_queue(queue, FAULT_MISSING, slot, buffers)
+    return 1
+
+
+@compiled
+def merge(lcore: int, queue: int, burst: int, kept: int, lengths: int, buffers: int, header: int) -> int:
+    """Make one packet of the first `buffers` of `kept` mbufs at `burst`, and of further used entries of the ring.
+
+    Returns how many of `kept` it took; 0 when the packet breaks the queue: then all of them are back in their pool.
+    """
+    q = record(queue, VIRTQUEUE)
+    head = last = load64(burst)
+    total = load32(lengths) - header
+    write_segment(head, q.rearm, total)
+    number = check_merge(queue, total + header, header, buffers, kept + used_waiting(queue))
+    while 0 < number < buffers:
+        at, size = burst + 8 * number, lengths + 4 * number
+        if number >= kept:
+            at, size = q.scratch, q.scratch + 8
+            if take(lcore, queue, at, size, 1, 1) == 0:
+                break
+        m = load64(at)
+        write_segment(m, q.rearm - header, load32(size))
+        store64(last + MBUF_NEXT, m)
+        total += load32(size)
+        number += 1
+        last = m
+        store16(head + MBUF_NB_SEGS, number)
+    if number < buffers or buffers == 0:
+        for rest in range(max(number, 1), kept):
+            pool_put(lcore, q.pool, load64(burst + 8 * rest))
+        mbuf_free(lcore, head)
+        return 0
+    store32(head + MBUF_PKT_LEN, total)
+    return min(buffers, kept)
+
+
+@compiled
+def drop(lcore: int, queue: int, m: int) -> int:
+    """Drop a packet that is not worth an error of the whole queue; returns 1."""
+    record(queue, VIRTQUEUE).errors += 1
+    mbuf_free(lcore, m)
+    return 1
+
+
+@compiled
+def add_offloads(m: int, at: int, header: int, kinds: int) -> int:
+    """Write what the virtio-net header (`header` bytes at `at`) says into the mbuf; returns 0 when it can't be true."""
+    held = load16(m + MBUF_DATA_LEN)
+    flags = received_flags(m, at, kinds, at + header, held, 1 if held == load32(m + MBUF_PKT_LEN) else 0)
+    if flags < 0:
+        return 0
+    store64(m + MBUF_OL_FLAGS, flags)
+    return 1
+
+
+@inlined
+def take_tag_out(m: int, data: int) -> int:
+    """Move a frame's VLAN tag into its mbuf (RTE_ETH_RX_OFFLOAD_VLAN_STRIP); returns the bytes the frame lost."""
+    held = load16(m + MBUF_DATA_LEN)
+    tci = strip_vlan(data) if held >= MIN_FRAME + VLAN_SIZE else -1
+    if tci < 0:
+        return 0
+    store16(m + MBUF_DATA_OFF, load16(m + MBUF_DATA_OFF) + VLAN_SIZE)
+    store16(m + MBUF_DATA_LEN, held - VLAN_SIZE)
+    store32(m + MBUF_PKT_LEN, load32(m + MBUF_PKT_LEN) - VLAN_SIZE)
+    store16(m + MBUF_VLAN_TCI, tci)
+    store64(m + MBUF_OL_FLAGS, load64(m + MBUF_OL_FLAGS) | RX_VLAN | RX_VLAN_STRIPPED)
+    return VLAN_SIZE
+
+
+@inlined
+def assemble(
+    lcore: int, queue: int, burst: int, kept: int, header: int, mergeable: bool, offload: bool, strip: bool
+) -> int:
+    """Make packets of the `kept` buffers at `burst`, in place, and their lengths of those in the scratch.
+
+    Returns how many. The last four are constants.
+    """
+    q = record(queue, VIRTQUEUE)
+    rearm = q.rearm
+    lengths = q.lengths
+    header_offset = q.header_offset
+    packets = group = broadcast = index = 0
+    while index < kept:
+        m = load64(burst + 8 * index)
+        at = m + header_offset
+        length = load32(lengths + 4 * index) - header
+        buffers = load_relaxed16(at + HDR_NUM_BUFFERS) if mergeable else 1
+        taken = 1
+        if buffers == 1 and length >= 0:
+            write_segment(m, rearm, length)
+        else:
+            taken = merge(lcore, queue, burst + 8 * index, kept - index, lengths + 4 * index, buffers, header)
+            if taken == 0:
+                break
+            length = load32(m + MBUF_PKT_LEN)
+        index += taken
+        kinds = load_relaxed16(at) if offload else 0
+        if length < MIN_FRAME or (kinds != 0 and add_offloads(m, at, header, kinds) == 0):
+            drop(lcore, queue, m)
+            continue
+        group += is_group(at + header)
+        if is_group(at + header):
+            broadcast += is_broadcast(at + header)
+        if strip:
+            length -= take_tag_out(m, at + header)
+        store64(burst + 8 * packets, m)
+        store32(lengths + 4 * packets, length)
+        packets += 1
+    q.multicast += group - broadcast
+    q.broadcast += broadcast
+    return packets
+
+
+def make_rx(mergeable: bool, header: int, offload: bool, strip: bool) -> Callback:
+    """Return the receive callback for these features.
+
+    `mergeable`: MRG_RXBUF; `header`: bytes of the virtio-net header, 10 or 12; `offload`: GUEST_CSUM or GUEST_TSO was
+    negotiated, so headers carry something; `strip`: VLAN tags go into the mbuf.
+    """
+    least = 1 if mergeable else header + MIN_FRAME
+
+    def virtio_rx_split(lcore: int, queue: int, burst: int, n: int) -> int:
+        q = record(queue, VIRTQUEUE)
+        if q.broken != 0:
+            return 0
+        count = min(min(used_waiting(queue), n), MAX_BURST)
+        packets = 0
+        if count > 0:
+            kept = take(lcore, queue, burst, q.lengths, count, least)
+            packets = assemble(lcore, queue, burst, kept, header, mergeable, offload, strip)
+            count_sizes(queue, q.lengths, packets)
+        if q.free >= q.threshold and q.broken == 0:
+            refill(lcore, queue, count)
+        return packets
+
+    return burst_callback(virtio_rx_split, rx_name(mergeable, header, offload, strip))
+
+
+def rx_name(mergeable: bool, header: int, offload: bool, strip: bool) -> str:
+    """Return the name of a variant, as logs and perf show it."""
+    name = "virtio_rx_split_mergeable" if mergeable else "virtio_rx_split"
+    if not mergeable and header != HDR_MRG_SIZE:
+        name += "_legacy"
+    return name + ("_offload" if offload else "") + ("_strip" if strip else "")
