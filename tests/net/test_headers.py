@@ -26,6 +26,15 @@ def test_ethernet_is_written_and_nothing_else(blank):
     assert memory.bytes() == bytes(Ether(dst=ONE, src=TWO, type=0x86DD))
 
 
+def test_ethernet_addresses_are_set_together(wire):
+    memory = wire(bytes(Ether(dst="00:00:00:00:00:00", src="00:00:00:00:00:00", type=0x800)))
+    last = mac.word(mac.BROADCAST)
+    ethernet.set_ethernet_addresses(memory.address, TWO_WORD, last)
+    assert memory.bytes() == bytes(Ether(dst=TWO, src="ff:ff:ff:ff:ff:ff", type=0x800))
+    ethernet.set_ethernet_addresses(memory.address, last, ONE_WORD)
+    assert memory.bytes() == bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=ONE, type=0x800))
+
+
 def test_ethernet_addresses_change_places(wire):
     memory = wire(bytes(Ether(dst=ONE, src=TWO, type=0x800)))
     ethernet.swap_ethernet(memory.address)

@@ -5,7 +5,7 @@ Accessors take the address of the frame. MAC addresses pass as words (see `mac`)
 first one lowest. Types pass in host order. The caller has checked that the frame holds a header.
 """
 
-from pollmode.eal.jit import byteswap16, inlined, load16, load32, store16, store32
+from pollmode.eal.jit import byteswap16, inlined, load16, load32, store16, store32, store64
 from pollmode.eal.layout import be_struct, offset_of
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ethernet_type",
     "is_broadcast",
     "is_multicast",
+    "set_ethernet_addresses",
     "set_ethernet_destination",
     "set_ethernet_source",
     "set_ethernet_type",
@@ -92,6 +93,13 @@ def set_ethernet_source(frame: int, mac: int) -> None:
     """Set the source, given as a word."""
     store32(frame + SOURCE, mac)
     store16(frame + SOURCE + 4, mac >> 32)
+
+
+@inlined
+def set_ethernet_addresses(frame: int, destination: int, source: int) -> None:
+    """Set both addresses, given as words, in two stores."""
+    store64(frame + DESTINATION, destination | (source << 48))
+    store32(frame + DESTINATION + 8, source >> 16)
 
 
 @inlined
