@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The same loops under pytest-benchmark, to compare one's own changes: `pytest benchmarks/micro --benchmark-compare`."""
+"""The same loops under pytest-benchmark: `pytest benchmarks/micro --benchmark-compare` shows what a change did."""
 
 from __future__ import annotations
 
