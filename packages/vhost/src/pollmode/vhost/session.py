@@ -168,10 +168,11 @@ class Session:
                 text = str(message)
                 log.debug(f"{self.name}: received {text}")
                 self._serve(message)
-        except (PeerGone, PeerTimeout) as error:
-            self.close(str(error))
         except PollmodeError as error:
-            self._fail(error, text)
+            if isinstance(error, PeerGone) and not self._connection.partial:
+                self.close(str(error))
+            else:
+                self._fail(error, text)
         except BaseException:
             self.close(f"an error of ours while serving {text}")
             raise
