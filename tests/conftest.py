@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from pollmode.eal.environment import Environment
 from pollmode.eal.lcore import Lcores
 from pollmode.eal.memory import Memory, private

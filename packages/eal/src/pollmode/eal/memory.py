@@ -51,6 +51,7 @@ class Memory:
         self._lock = threading.Lock()
         self._extents = Extents(backing.size)
         self._zones: dict[str, Memzone] = {}
+        self._frames: dict[int, int] = {}
         self._closed = False
         self.iova_mode = iova_mode
         libc.advise(address, backing.size, libc.DONTDUMP)
@@ -146,7 +147,12 @@ class Memory:
         """Return the address a device uses for a reserved `address`. Raises InternalError outside the memory."""
         if not self._address <= address < self._address + self._backing.size:
             raise InternalError(f"{address:#x} is not in the memory at {self._address:#x}")
-        return address if self.iova_mode == "va" else physical_address(address)
+        if self.iova_mode == "va":
+            return address
+        page, within = divmod(address, self._backing.page_size)
+        if page not in self._frames:  # hugepages don't move while they are mapped
+            self._frames[page] = physical_address(page * self._backing.page_size)
+        return self._frames[page] + within
 
     def close(self) -> None:
         """Unmap everything; every zone and every view of one is gone. Closing twice is no error."""
@@ -197,10 +203,10 @@ class Memory:
             raise HostError(told, mend=mend, errno=errno.ENOMEM) from error
 
     def _clear(self, address: int, size: int) -> None:
-        """Give whole pages back to the kernel and zero the rest: free memory is always zero."""
+        """Zero a zone: free memory is always zero. Ordinary pages go back to the kernel, hugepages stay ours."""
         page = self._backing.page_size
         first, end = -(-address // page) * page, (address + size) // page * page
-        if first >= end or not libc.advise(first, end - first, libc.REMOVE):
+        if self._backing.huge or first >= end or not libc.advise(first, end - first, libc.REMOVE):
             ctypes.memset(address, 0, size)
             return
         ctypes.memset(address, 0, first - address)

@@ -120,9 +120,12 @@ def _same_file(fd: int, path: Path) -> bool:
 
 
 def _command(pid: str) -> str:
+    """Return the program of a process for people, " (testpmd)", or nothing when it is not known."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return ""
-    names = [os.path.basename(word.decode(errors="replace")) for word in words[:3] if word]
-    return f" ({' '.join(names)})" if names else ""
+    program, first, second = [*words, "", ""][:3]
+    script = f"-m {second}" if first == "-m" else os.path.basename(first) if not first.startswith("-") else ""
+    told = f"{os.path.basename(program)} {script}".strip()
+    return f" ({told})" if told and told.isprintable() else ""
