@@ -140,8 +140,7 @@ def parse(words: Sequence[str]) -> Options:
     offloads = [name for key, names in RX_OFFLOAD_OPTIONS.items() if key in given for name in names]
     options = Options(
         link_check="disable-link-check" not in given,
-        # DPDK switches it off for --tx-first: packets must not wait for a link that comes and goes.
-        lsc_interrupt="no-lsc-interrupt" not in given and "tx-first" not in given,
+        lsc_interrupt="no-lsc-interrupt" not in given,
         rmv_interrupt="no-rmv-interrupt" not in given,
         events=_events(given),
         ports=_ports(given),

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The demonstration: a vhost port and a virtio port joined in one process, with packets going round between them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+
+from pollmode.eal.errors import ConfigError
+from pollmode.testpmd.options import parse
+
+__all__ = ["run"]
+
+BURSTS = 8
+"""Bursts put on the way at the start: as many packets as circulate, less than a ring of 256 holds."""
+
+
+def run(words: Sequence[str], seconds: float) -> int:
+    """Forward for so many seconds, with `words` added to testpmd's own options; return the exit code.
+
+    Needs neither root nor hugepages, and leaves nothing behind: the socket is in a private temporary folder.
+    """
+    if not 0 < seconds <= 86400:
+        raise ConfigError(f"--seconds is {seconds:g}, it must be above 0 and at most 86400")
+    options = parse(["--tx-first", "--stats-period=1", *words])
+    with tempfile.TemporaryDirectory(prefix="testpmd-") as folder:
+        socket = os.path.join(folder, "vhost.sock")
+        eal_words = ["--no-huge", "--in-memory", "--no-pci"]
+        eal_words += ["--vdev", f"net_vhost0,iface={socket}", "--vdev", f"net_virtio_user0,path={socket}"]
+        from pollmode.testpmd import application
+
+        return application.run(eal_words, options, seconds=seconds, tx_first=BURSTS)
