@@ -41,7 +41,16 @@ class DpdkTestpmd(Program):
         eal = ["--lcores", f"0@{cpu},1@{cpu}", "--no-pci", "--no-huge", "-m", "256", "--log-level=lib.vhost.*:error"]
         eal += ["--file-prefix", f"peer{os.getpid()}x{next(_serial)}"]
         eal += [word for vdev in vdevs for word in ("--vdev", vdev)]
-        options = ["-i", "--nb-cores=1", "--no-mlockall", f"--total-num-mbufs={mbufs}", "--mask-event=all", *app]
+        # Without --no-flush-rx, `start` throws away what arrived before it.
+        options = [
+            "-i",
+            "--no-flush-rx",
+            "--nb-cores=1",
+            "--no-mlockall",
+            f"--total-num-mbufs={mbufs}",
+            "--mask-event=all",
+            *app,
+        ]
         super().__init__(["stdbuf", "-oL", "dpdk-testpmd", *eal, "--", *options], keyboard=True)
         self.wait_for(r"Done")
 

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A queue of ours on a ring of a modelled guest, without a socket: where every data-path test of net_vhost starts."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+
+from pollmode.mbuf import Burst, Mempool
+from pollmode.net_vhost.layout import MAX_SEGMENTS
+from pollmode.net_vhost.queue import RX, Direction, Queue
+from pollmode.net_vhost.testing import GuestMemory, GuestRing
+from pollmode.vhost.virtqueue import (
+    VIRTIO_F_VERSION_1,
+    VIRTIO_NET_F_MRG_RXBUF,
+    VIRTIO_RING_F_EVENT_IDX,
+    features,
+)
+from support.mbuf_verbs import header
+
+BURST = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 4)
+LEGACY = 0
+MODERN = features(VIRTIO_F_VERSION_1)
+MERGEABLE = features(VIRTIO_F_VERSION_1, VIRTIO_NET_F_MRG_RXBUF)
+EVENTS = features(VIRTIO_F_VERSION_1, VIRTIO_RING_F_EVENT_IDX)
+PORT = 3
+
+
+class Rig:
+    """One queue bound to one ring; `run(n)` is one call of its callback."""
+
+    def __init__(
+        self, direction: Direction, lcore: int, pool: Mempool, features: int, num: int, regions: int, size: int
+    ) -> None:
+        self.lcore, self.pool = lcore, pool
+        self.guest = GuestMemory(size, regions)
+        self.ring = GuestRing(self.guest, num)
+        self.queue = Queue(direction, 0)
+        self.burst = np.zeros(512, np.int64)
+        self.header = 10 if features == LEGACY else 12
+        if direction is RX:
+            self.queue.use_pool(pool, PORT, MAX_SEGMENTS)
+        else:
+            self.queue.use()
+        self.features = features
+        self.vring = self.ring.vring(self.queue.ring)
+        self.queue.bind(self.vring, features)
+        self.queue.start()
+
+    def run(self, n: int = 32) -> int:
+        callback = self.queue.callback()
+        assert callback is not None
+        return int(BURST(callback.address)(self.lcore, self.queue.address, self.burst.ctypes.data, n))
+
+    def frames(self, count: int) -> list[bytes]:
+        """The first `count` packets of the burst, which are freed."""
+        found = [contents(int(m)) for m in self.burst[:count]]
+        self.free(count)
+        return found
+
+    def free(self, count: int) -> None:
+        Burst.of([int(m) for m in self.burst[:count]]).free()
+
+    def load(self, *packets: tuple[bytes, ...]) -> int:
+        """Fill the burst with packets, each of these segments; return how many."""
+        for index, segments in enumerate(packets):
+            self.burst[index] = chained(self.pool, segments)
+        return len(packets)
+
+    def buffer(self, data: bytes, *, region: int = 0) -> tuple[int, int]:
+        """A guest buffer with these contents."""
+        place = self.guest.allocate(len(data), region)
+        self.guest.write(place, data)
+        return place, len(data)
+
+    def room(self, size: int) -> tuple[int, int]:
+        """A guest buffer of 0xA5 of this size, with 64 more bytes behind it that nobody may touch."""
+        return self.guest.allocate(size + 64), size
+
+    @property
+    def out(self) -> int:
+        """Mbufs that are not in the pool."""
+        audit = self.pool.audit()
+        assert audit.out >= 0
+        return audit.out
+
+    def counts(self) -> dict[str, int]:
+        return self.queue.counts()
+
+    def close(self) -> None:
+        self.queue.unbind()
+        self.ring.close()
+        self.guest.close()
+
+
+def contents(m: int) -> bytes:
+    """The bytes of a packet, and a check that its header is consistent."""
+    first, data, segments = header(m), b"", 0
+    while m:
+        mbuf = header(m)
+        start = int(mbuf["buf_addr"]) + int(mbuf["data_off"])
+        assert int(mbuf["data_off"]) + int(mbuf["data_len"]) <= int(mbuf["buf_len"])
+        data += ctypes.string_at(start, int(mbuf["data_len"]))
+        segments += 1
+        m = int(mbuf["next"])
+    assert (int(first["nb_segs"]), int(first["pkt_len"])) == (segments, len(data))
+    assert int(first["ol_flags"]) == int(first["packet_type"]) == int(first["vlan_tci"]) == 0
+    assert (int(first["port"]), int(first["refcnt"])) == (PORT, 1)
+    return data
+
+
+def chained(pool: Mempool, segments: tuple[bytes, ...]) -> int:
+    """A packet of these segments; its address."""
+    burst = Burst(len(segments))
+    burst.alloc(pool, len(segments))
+    addresses = [int(m) for m in burst.addresses]
+    for m, data, following in zip(addresses, segments, [*addresses[1:], 0], strict=True):
+        mbuf = header(m)
+        ctypes.memmove(int(mbuf["buf_addr"]) + int(mbuf["data_off"]), data, len(data))
+        mbuf["data_len"], mbuf["next"] = len(data), following
+    header(addresses[0])["nb_segs"] = len(segments)
+    header(addresses[0])["pkt_len"] = sum(map(len, segments))
+    burst.drop(len(segments))
+    return addresses[0]
+
+
+def frame(size: int, seed: int = 0) -> bytes:
+    """A unicast frame of `size` bytes, different for each seed."""
+    return bytes([0x02, seed & 0xFF]) + bytes((7 * index + seed) & 0xFF for index in range(2, size))
