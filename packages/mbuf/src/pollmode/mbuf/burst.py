@@ -114,7 +114,7 @@ class Burst:
         return self.column("packet_type")
 
     def append(self, packet: Packet | int) -> None:
-        """Take over a packet. Raises ConfigError for what is not an mbuf or is in the burst already, or a full burst."""
+        """Take over a packet. Raises ConfigError for what is not an mbuf or is in the burst already, or when full."""
         address = packet.address if isinstance(packet, Packet) else int(packet)
         require_mbuf(address)
         if address in self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -107,7 +107,7 @@ def require_mbuf(address: int) -> mempool.Mempool:
 def mbuf_record(address: int) -> np.void:
     """Return the MBUF record at `address`, writable. Raises ConfigError when no live pool has an mbuf there."""
     require_mbuf(address)
-    raw = (ctypes.c_char * MBUF_SIZE).from_address(address)
+    raw: Any = (ctypes.c_char * MBUF_SIZE).from_address(address)
     record: np.void = np.ndarray((1,), MBUF, raw)[0]
     return record
 
