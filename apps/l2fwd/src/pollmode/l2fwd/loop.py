@@ -51,6 +51,13 @@ def _readdress(lane: int, burst: int, n: int) -> None:
         set_ethernet_addresses(mbuf_data(load64(burst + 8 * i)), destination, source)
 
 
+@compiled
+def _free(lcore: int, burst: int, n: int) -> int:
+    """Free packets and return how many; not inlined, because it is large and rare."""
+    mbuf_free_bulk(lcore, burst, n)
+    return n
+
+
 @inlined
 def _send(lcore: int, dispatch: int, lane: int) -> None:
     """Send the packets that wait, and free those that are not taken."""
@@ -61,8 +68,7 @@ def _send(lcore: int, dispatch: int, lane: int) -> None:
         store64(lane + LANE_COUNT, 0)
         _add(lane + LANE_SENT, sent)
         if sent < waiting:
-            mbuf_free_bulk(lcore, burst + 8 * sent, waiting - sent)
-            _add(lane + LANE_DROPPED, waiting - sent)
+            _add(lane + LANE_DROPPED, _free(lcore, burst + 8 * sent, waiting - sent))
 
 
 @inlined
@@ -80,13 +86,14 @@ def _receive(lcore: int, dispatch: int, lane: int, mac_updating: int) -> None:
             _send(lcore, dispatch, lane)
 
 
-@inlined
-def _drain(lcore: int, dispatch: int, lanes: int, end: int) -> None:
-    """Send what waits in every lane."""
+@compiled
+def _drain(lcore: int, dispatch: int, lanes: int, end: int) -> int:
+    """Send what waits in every lane; returns 0."""
     lane = lanes
     while lane < end:
         _send(lcore, dispatch, lane)
         lane += LANE_SIZE
+    return 0
 
 
 @compiled

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from pollmode.bus_vdev import VdevBus
 from pollmode.eal import logs
 from pollmode.eal.environment import Environment
 from pollmode.eal.errors import PollmodeError
+from pollmode.eal.jit import on_compile
 from pollmode.eal.stopper import Stopper
 from pollmode.ethdev import Port, Ports
 from pollmode.ethdev.port import State
@@ -35,6 +37,7 @@ def run(eal: Sequence[str], options: Options) -> int:
     Raises PollmodeError when something cannot be started; nothing is left behind then.
     """
     with Environment.start(eal) as environment, contextlib.ExitStack() as stack:
+        stack.callback(on_compile(_tell_compiling))
         stopper = stack.enter_context(Stopper(environment.lcores.stop))
         ports = Ports(environment)
         stack.callback(ports.close)
@@ -53,6 +56,10 @@ def run(eal: Sequence[str], options: Options) -> int:
         _end(active, forwarder, stopper)
     print("Bye...", flush=True)
     return 0
+
+
+def _tell_compiling(name: str) -> None:
+    print(f"compiling {name} ...", file=sys.stderr, flush=True)
 
 
 def _tell(plan: Plan) -> None:
