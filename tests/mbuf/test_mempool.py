@@ -66,9 +66,6 @@ def test_a_get_refills_the_cache_and_a_put_flushes_it(pool: Mempool) -> None:
     assert pool.audit().in_caches == {3: 15}
     for word in words:
         verbs.put_one(lcore.address, pool.address, word)
-    assert pool.audit() == mempool.Audit(
-        100, 76 if 3 not in pool.audit().in_caches else 100 - pool.audit().in_caches[3], pool.audit().in_caches
-    )
     assert pool.audit().in_caches[3] <= 24
     assert pool.audit().out == 0
 
@@ -155,7 +152,7 @@ def test_from_the_interpreter(pool: Mempool) -> None:
 
 def test_audit_finds_what_was_put_twice(pool: Mempool) -> None:
     taken = pool.get(3)
-    pool.put(taken)
+    pool.put(taken[:2])
     pool.put(taken[:1])
     with pytest.raises(InternalError, match=rf"{int(taken[0]):#x} was put back twice; it is in the ring"):
         pool.audit()
@@ -196,7 +193,7 @@ def test_audit_counts_puts_that_found_the_ring_full(pool: Mempool) -> None:
         (0, 8, 0, "count 0 and element size 8 must be at least 1"),
         (-5, 8, 0, "must be at least 1"),
         (10, 0, 0, "must be at least 1"),
-        (100, 8, 67, "cache size 67 is not between 0 and 66"),
+        (100, 8, 68, "cache size 68 is not between 0 and 67"),
         (10000, 8, 513, "cache size 513 is not between 0 and 512"),
         (100, 8, -1, "cache size -1"),
     ],
@@ -208,7 +205,7 @@ def test_numbers_that_are_not_allowed(
         mempool.create(memory, "p", count, element_size=element_size, cache_size=cache_size)
 
 
-@pytest.mark.parametrize(("count", "expected"), [(1, 0), (3, 2), (100, 66), (1000, 256)])
+@pytest.mark.parametrize(("count", "expected"), [(1, 1), (3, 2), (4, 3), (100, 67), (1000, 256)])
 def test_a_cache_size_that_is_left_out_suits_the_pool(memory: Memory, count: int, expected: int) -> None:
     assert mempool.create(memory, "p", count, element_size=8).cache_size == expected
 

@@ -241,12 +241,13 @@ def create(memory: Memory, name: str, count: int, *, element_size: int, cache_si
     """
     if count < 1 or element_size < 1:
         raise ConfigError(f"mempool {name}: count {count} and element size {element_size} must be at least 1")
+    largest = min(CACHE_MAX_SIZE, (2 * count + 1) // 3)  # one and a half times the cache must not exceed the pool
     if cache_size is None:
-        cache_size = min(DEFAULT_CACHE_SIZE, count * 2 // 3)
-    if not 0 <= cache_size <= CACHE_MAX_SIZE or cache_size + cache_size // 2 > count:
+        cache_size = min(DEFAULT_CACHE_SIZE, largest)
+    if not 0 <= cache_size <= largest:
         raise ConfigError(
-            f"mempool {name}: cache size {cache_size} is not between 0 and {min(CACHE_MAX_SIZE, count * 2 // 3)}"
-            f" (at most {CACHE_MAX_SIZE}, and one and a half times the cache must not exceed the {count} elements)"
+            f"mempool {name}: cache size {cache_size} is not between 0 and {largest}: at most {CACHE_MAX_SIZE}, and one"
+            f" and a half times the cache is at most the {count} elements"
         )
     return Mempool(memory, name, count, element_size, cache_size)
 
