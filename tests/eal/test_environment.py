@@ -171,6 +171,32 @@ def test_words_that_are_wrong_are_one_line_and_leave_nothing(
 
 
 @pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        (
+            "RLIMIT_AS, (used + (1 << 30), -1)",
+            "cannot map 2 GiB of ordinary memory (--no-huge): Cannot allocate memory; ask",
+        ),
+        ("RLIMIT_FSIZE, (1 << 20, -1)", "cannot make 2 GiB of ordinary memory (--no-huge): File too large"),
+    ],
+)
+def test_a_limit_of_the_process_is_named(limit: str, told: str) -> None:
+    code = f"""
+import resource
+from pollmode.eal.environment import Environment
+from pollmode.eal.errors import PollmodeError
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.{limit})
+try:
+    Environment.start(["--in-memory", "--no-huge"])
+except PollmodeError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout.startswith(told), run.stderr
+
+
+@pytest.mark.parametrize(
     ("words", "told"),
     [(["--help"], "--base-virtaddr ADDRESS"), (["-v"], "pollmode "), (["--log-level=help"], "lib.eal: ")],
 )

@@ -207,7 +207,30 @@ def test_a_limit_below_m_is_an_error_at_the_start(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 B"), (300, "300 B"), (2 * MIB, "2 MiB"), (3 * GIB, "3 GiB"), (MIB * 3 // 2, "1536 KiB")]
+    ("limit_file", "usage_file"),
+    [("max", "current"), ("rsvd.max", "rsvd.current"), ("limit_in_bytes", "usage_in_bytes")],
+)
+def test_hugepages_a_cgroup_forbids_are_not_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pools: Pools, limit_file: str, usage_file: str
+) -> None:
+    version = ("cgroup", "rw,hugetlb") if "bytes" in limit_file else ("cgroup2", "rw")
+    lines = "7:hugetlb:/pod\n" if version[0] == "cgroup" else "0::/pod\n"
+    root = machine(tmp_path, monkeypatch, lines, f"x {tmp_path}/g {version[0]} {version[1]} 0 0\n") / "g"
+    limit(root / "pod", **{f"hugetlb.2MB.{limit_file}": str(12 * MIB), f"hugetlb.2MB.{usage_file}": str(4 * MIB)})
+    pools((2048, 1000, 1000, 0), (1048576, 4, 4, 0))
+    assert hugepage_pools() == [HugepagePool(GIB, 4, 4), HugepagePool(2 * MIB, 1000, 4)]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (300, "300 B"),
+        (2 * MIB, "2 MiB"),
+        (3 * GIB, "3 GiB"),
+        (MIB * 3 // 2, "1.5 MiB"),
+        (96 << 10, "96 KiB"),
+    ],
 )
 def test_sizes_are_written_for_people(size: int, text: str) -> None:
     assert format_size(size) == text
@@ -233,7 +256,7 @@ def mount(real_pool: HugepagePool, tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "hugetlbfs", "-o", option, "none", str(tmp_path)], capture_output=True, text=True
     )
     if made.returncode:
-        pytest.skip(f"needs the right to mount a hugetlbfs: {made.stderr.strip()}")
+        pytest.skip(f"needs the right to mount a hugetlbfs: {made.stderr.splitlines()[0]}")
     yield tmp_path
     subprocess.run(["umount", str(tmp_path)], check=True)
 
@@ -314,6 +337,30 @@ def test_a_hugepage_file_in_use_is_not_taken(mount: Path) -> None:
         use(memory)
     with Memory.create(parse(words)):
         pass
+
+
+def test_a_mount_smaller_than_asked_for_is_an_error_and_no_signal(real_pool: HugepagePool, tmp_path: Path) -> None:
+    option = f"pagesize={real_pool.page_size},size={8 * MIB}"
+    if subprocess.run(
+        ["mount", "-t", "hugetlbfs", "-o", option, "none", str(tmp_path)], capture_output=True
+    ).returncode:
+        pytest.skip("needs the right to mount a hugetlbfs: run the tests with sudo")
+    try:
+        with pytest.raises(HostError, match=f"not enough hugepages: {SIZE_MB} MiB are needed and 4 hugepages of 2 MiB"):
+            Memory.create(parse(["--huge-dir", str(tmp_path), "-m", str(SIZE_MB)]))
+        with Memory.create(parse(["--huge-dir", str(tmp_path), "-m", "8"])) as memory:
+            use(memory)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_hugetlbfs_of_another_user_is_an_error_with_the_command(mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(path: Path, flags: int, mode: int = 0) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", forbid)
+    with pytest.raises(HostError, match=rf"hugepage file {mount}/rtemap_0: Permission denied; run: sudo chown"):
+        Memory.create(parse(["--huge-dir", str(mount), "-m", str(SIZE_MB)]))
 
 
 def test_physical_addresses_are_those_of_the_page_map(real_pool: HugepagePool) -> None:

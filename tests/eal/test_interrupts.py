@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pollmode.eal.errors import ConfigError
+from pollmode.eal.errors import ConfigError, HostError
 from pollmode.eal.interrupts import Interrupts
 
 PATIENCE = 30.0
@@ -288,6 +289,22 @@ def test_unregistering_works_after_the_end(event: int) -> None:
     interrupts.register(event, lambda: None)
     interrupts.close()
     assert interrupts.unregister(event)
+
+
+@pytest.mark.parametrize("refused", ["epoll", "eventfd", "thread"])
+def test_a_process_at_its_limits_is_told_so_and_keeps_nothing(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+    def refuse(*_: object) -> None:
+        if refused == "thread":
+            raise RuntimeError("can't start new thread")
+        raise OSError(24, "Too many open files")
+
+    before = os.listdir("/proc/self/fd")
+    places = {"epoll": (select, "epoll"), "eventfd": (os, "eventfd"), "thread": (threading.Thread, "start")}
+    with monkeypatch.context() as patched:
+        patched.setattr(*places[refused], refuse)
+        with pytest.raises(HostError, match=r"cannot start the interrupt thread: .*ulimit"):
+            Interrupts()
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_closing_from_a_callback_ends_the_thread(event: int) -> None:

@@ -293,6 +293,20 @@ def test_a_thread_that_cannot_be_pinned_says_so(memory: Memory, monkeypatch: pyt
     assert lcores.close()
 
 
+def test_a_thread_that_cannot_start_says_so(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    lcores = Lcores(((0, HERE),), memory)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(HostError, match="cannot start the thread of lcore 0: can't"):
+            lcores.launch(0, where)
+    lcores.launch(0, add, 1, 2)
+    assert lcores.wait(0, PATIENCE) == 3
+    assert lcores.close()
+
+
 def test_the_kernels_lists_of_cpus_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "online").write_text("0-3,8,10-11\n")
     (tmp_path / "cpu8" / "node1").mkdir(parents=True)

@@ -214,6 +214,15 @@ def test_descriptors_and_mappings_are_gone_after_an_error() -> None:
     assert "pollmode-rte" not in Path("/proc/self/maps").read_text()
 
 
+def test_a_process_without_descriptors_left_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_name: str, _flags: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    with pytest.raises(HostError, match=r"^cannot make ordinary memory: Too many open files$"):
+        private()
+
+
 def test_physical_addresses_of_pages_that_move_are_refused() -> None:
     with pytest.raises(HostError, match=r"--iova-mode pa\) need hugepages.*--iova-mode va"):
         plain(iova_mode="pa")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pollmode.eal.errors import ConfigError, HostError
@@ -132,13 +132,14 @@ def _memfd(name: str, size: int, page_size: int, kind: str) -> Backing:
     try:
         fd = os.memfd_create(name, flags)
     except OSError as error:
-        raise HostError(f"cannot make {kind}: {error.strerror}", mend="start with --no-huge") from error
+        mend = "start with --no-huge" if page_size != _PAGE else None
+        raise HostError(f"cannot make {kind}: {error.strerror}", mend=mend) from error
     return _sized(Backing(fd, _round_up(size, page_size), page_size, kind))
 
 
 def _in_hugetlbfs(options: EalOptions, wanted: int | None) -> Backing:
     """Return a file in a hugetlbfs: the one of --huge-dir, else the first that is mounted."""
-    mounts = {mount.path: mount.page_size for mount in hugetlbfs_mounts()}
+    mounts = {mount.path: mount for mount in hugetlbfs_mounts()}
     folder = os.path.realpath(options.huge_dir) if options.huge_dir is not None else next(iter(mounts), None)
     if folder is None:
         mend = "run: sudo mkdir -p /dev/hugepages && sudo mount -t hugetlbfs none /dev/hugepages"
@@ -149,7 +150,10 @@ def _in_hugetlbfs(options: EalOptions, wanted: int | None) -> Backing:
             raise ConfigError(f"--huge-dir {options.huge_dir}: no such directory (hugetlbfs: {there})")
         mend = f"run: sudo mount -t hugetlbfs none {folder}"
         raise HostError(f"--huge-dir {options.huge_dir} is no mounted hugetlbfs (mounted: {there})", mend=mend)
-    pools = [pool for pool in hugepage_pools() if pool.page_size == mounts[folder]]
+    mount = mounts[folder]
+    pools = [pool for pool in hugepage_pools() if pool.page_size == mount.page_size]
+    if mount.free is not None:
+        pools = [replace(pool, free=min(pool.free, mount.free)) for pool in pools]
     pool, _ = _pick(pools, wanted)
     if pool is None:
         raise _too_few(pools, wanted)

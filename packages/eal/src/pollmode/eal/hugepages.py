@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,25 +39,34 @@ class HugepagePool:
 
 @dataclass(frozen=True)
 class Mount:
-    """A mounted hugetlbfs: where, and the size of its pages in bytes."""
+    """A mounted hugetlbfs: where, the size of its pages in bytes, and pages it may still give (None: no limit)."""
 
     path: str
     page_size: int
+    free: int | None = None
 
 
 def hugepage_pools() -> list[HugepagePool]:
-    """Return the pools of hugepages, largest pages first; pages that are reserved but not yet touched are not free."""
+    """Return the pools of hugepages, largest pages first.
+
+    Pages that are promised to others, or that a cgroup keeps from this process, are not free.
+    """
     pools = []
     for folder in _POOLS.glob("hugepages-*kB") if _POOLS.is_dir() else ():
         page_size = int(folder.name.removeprefix("hugepages-").removesuffix("kB")) * 1024
         total, free, promised = (_number(folder / n) for n in ("nr_hugepages", "free_hugepages", "resv_hugepages"))
-        pools.append(HugepagePool(page_size, total, max(free - promised, 0)))
+        least = min(max(free - promised, 0), _hugetlb_limit(page_size) // page_size)
+        pools.append(HugepagePool(page_size, total, least))
     return sorted(pools, key=lambda pool: -pool.page_size)
 
 
 def hugetlbfs_mounts() -> list[Mount]:
     """Return the mounts of hugetlbfs, in the order they were mounted."""
-    return [Mount(path, os.statvfs(path).f_bsize) for path, kind, _ in _mounts() if kind == "hugetlbfs"]
+    mounts = []
+    for path in (path for path, kind, _ in _mounts() if kind == "hugetlbfs"):
+        there = os.statvfs(path)
+        mounts.append(Mount(path, there.f_bsize, there.f_bavail if there.f_blocks else None))
+    return mounts
 
 
 def available_memory() -> int:
@@ -64,20 +74,35 @@ def available_memory() -> int:
     least = next(
         int(line.split()[1]) * 1024 for line in _MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:")
     )
-    for folder in _memory_cgroups():
+    for folder in _cgroups("memory"):
         for limit, usage, cache in (
             ("memory.max", "memory.current", "inactive_file"),  # cgroup v2
             ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),  # cgroup v1
         ):
-            if (folder / limit).exists() and (top := _number(folder / limit, none=-1)) >= 0:
-                least = min(least, top - _number(folder / usage) + _statistic(folder / "memory.stat", cache))
+            room = _room(folder, limit, usage)
+            least = least if room is None else min(least, room + _statistic(folder / "memory.stat", cache))
+    return max(least, 0)
+
+
+def _hugetlb_limit(page_size: int) -> int:
+    """Return how many bytes of hugepages of a size the cgroups leave to this process."""
+    unit = format_size(page_size).replace("i", "").replace(" ", "")  # "2MB": Linux mem_fmt of hugetlb_cgroup.c
+    least = sys.maxsize
+    for folder in _cgroups("hugetlb"):
+        for limit, usage in (
+            (f"hugetlb.{unit}.max", f"hugetlb.{unit}.current"),  # cgroup v2
+            (f"hugetlb.{unit}.rsvd.max", f"hugetlb.{unit}.rsvd.current"),
+            (f"hugetlb.{unit}.limit_in_bytes", f"hugetlb.{unit}.usage_in_bytes"),  # cgroup v1
+        ):
+            room = _room(folder, limit, usage)
+            least = least if room is None else min(least, room)
     return max(least, 0)
 
 
 def format_size(size: int) -> str:
     """Return a size for people, in the largest unit that leaves it exact or in MiB: "2 MiB", "1 GiB", "300 B"."""
     for shift, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if size and size % (1 << shift) == 0:
+        if size and size % (1 << shift) == 0 and (shift > 10 or size < 1 << 20):
             return f"{size >> shift} {unit}"
     return f"{size} B" if size < 1 << 20 else f"{size / (1 << 20):.1f} MiB"
 
@@ -88,19 +113,25 @@ def _mounts() -> Iterator[tuple[str, str, str]]:
         yield path.encode().decode("unicode_escape"), kind, options
 
 
-def _memory_cgroups() -> Iterator[Path]:
-    """Yield the folders of this process's memory cgroup and of those above it, as far as they are visible."""
+def _cgroups(controller: str) -> Iterator[Path]:
+    """Yield the folders of this process's cgroup for a controller and of those above it, as far as they are visible."""
     paths = {}
     for line in _CGROUPS.read_text().splitlines() if _CGROUPS.exists() else ():
         _, controllers, path = line.split(":", 2)
         paths[controllers] = path
-    memory = next((path for names, path in paths.items() if "memory" in names.split(",")), None)
+    own = next((path for names, path in paths.items() if controller in names.split(",")), None)
     for root, kind, options in _mounts():
-        inner = paths.get("") if kind == "cgroup2" else memory if "memory" in options.split(",") else None
+        inner = paths.get("") if kind == "cgroup2" else own if controller in options.split(",") else None
         if kind not in ("cgroup", "cgroup2") or inner is None:
             continue
         folder = Path(root) / inner.lstrip("/")
         yield from (level for level in (folder, *folder.parents) if level.is_relative_to(root))
+
+
+def _room(folder: Path, limit: str, usage: str) -> int | None:
+    """Return what a cgroup's limit leaves, None where there is none."""
+    top = _number(folder / limit, none=-1)
+    return None if top < 0 else top - _number(folder / usage)
 
 
 def _number(path: Path, none: int = 0) -> int:

@@ -8,6 +8,7 @@ the main thread, and a call from another thread can't wait for a running callbac
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import os
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pollmode.eal import logs
-from pollmode.eal.errors import ConfigError
+from pollmode.eal.errors import ConfigError, HostError
 
 __all__ = ["Alarm", "Callback", "Interrupts"]
 
@@ -51,7 +52,7 @@ class Interrupts:
     """A thread that waits on epoll. Callbacks take no arguments, must not block, and may use every method here.
 
     A callback that raises is logged and its descriptor is unregistered: a level-triggered event nobody handles would
-    come for ever.
+    come for ever. Making one raises HostError when the process may have no more descriptors or threads.
     """
 
     def __init__(self) -> None:
@@ -61,11 +62,18 @@ class Interrupts:
         self._running: _Source | Alarm | None = None
         self._changed = threading.Condition()
         self._closing = False
-        self._epoll = select.epoll()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll.register(self._wake, select.EPOLLIN)
         self._thread = threading.Thread(target=self._work, name="interrupts", daemon=True)
-        self._thread.start()
+        with contextlib.ExitStack() as stack:
+            try:
+                self._epoll = select.epoll()
+                stack.callback(self._epoll.close)
+                self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                stack.callback(os.close, self._wake)
+                self._epoll.register(self._wake, select.EPOLLIN)
+                self._thread.start()
+            except (OSError, RuntimeError) as error:  # RuntimeError: no more threads
+                raise HostError(f"cannot start the interrupt thread: {error}", mend="raise ulimit -n or -u") from error
+            stack.pop_all()
 
     def register(self, fd: int, callback: Callback, *, writable: bool = False) -> None:
         """Call `callback()` whenever `fd` is readable (or writable), hung up or in error. It may find nothing to read.

@@ -95,7 +95,10 @@ class _Worker:
         self._lcore = lcore
         self._runs: queue.SimpleQueue[_Run | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._work, name=f"lcore-{lcore.id}", daemon=True)
-        self.thread.start()
+        try:
+            self.thread.start()
+        except RuntimeError as error:
+            raise HostError(f"cannot start the thread of lcore {lcore.id}: {error}", mend="raise ulimit -u") from error
 
     @property
     def busy(self) -> bool:

@@ -30,7 +30,8 @@ def map_anywhere(backing: Backing) -> int:
     try:
         return libc.map_shared(backing.fd, backing.size, promised=backing.huge)
     except OSError as error:
-        raise HostError(f"cannot map {format_size(backing.size)} of {backing.kind}: {error.strerror}") from error
+        told = f"cannot map {format_size(backing.size)} of {backing.kind}: {error.strerror}"
+        raise HostError(told, mend="ask for less with -m, or raise ulimit -v", errno=error.errno) from error
 
 
 def map_at(backing: Backing, base: int) -> int:
