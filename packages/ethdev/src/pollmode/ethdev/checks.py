@@ -78,7 +78,7 @@ def check_pool(where: str, info: DeviceInfo, pool: Mempool) -> None:
 
 def check_queue_offloads(where: str, direction: str, port: int, queue_capable: int, config: QueueConfig) -> None:
     """Check that what a queue asks beyond its port's offloads may differ from queue to queue."""
-    check_offloads(f"{where} (beyond its port's)", direction, config.offloads & ~port, queue_capable)
+    check_offloads(f"{where} (beyond its port's)", direction, int(config.offloads) & ~int(port), queue_capable)
 
 
 def check_mac(where: str, mac: bytes) -> None:

@@ -68,7 +68,7 @@ def check_offloads(where: str, direction: str, asked: int, capable: int) -> None
     `direction` is "Rx" or "Tx"; `where` opens the message ("port 0", "port 0 Rx queue 1").
     """
     kind: type[RxOffload] | type[TxOffload] = RxOffload if direction == "Rx" else TxOffload
-    missing = asked & ~capable
+    missing = int(asked) & ~int(capable)  # inverting an IntFlag would drop the bits it has no name for
     if missing:
         raise ConfigError(
             f"{where}: {_names(kind, missing)} asked for (0x{asked:x}) but not among its {direction} offloads "
