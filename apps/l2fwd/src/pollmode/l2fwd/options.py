@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pollmode.eal.errors import ConfigError
 
-__all__ = ["MAX_PAIRS", "MAX_PORTS", "Options", "invalid", "read_mask", "read_period", "read_portmap", "read_queues"]
+__all__ = ["MAX_PORTS", "Options", "invalid", "read_options"]
 
 MAX_PORTS = 32
 MAX_PAIRS = MAX_PORTS // 2
@@ -37,6 +37,17 @@ class Options:
 def invalid(reason: str) -> ConfigError:
     """Return the error of a command line that cannot be right."""
     return ConfigError(f"Invalid L2FWD arguments: {reason}")
+
+
+def read_options(mask: str | None, queues: str | None, period: str | None, portmap: str | None) -> Options:
+    """Read the options that have values; None is one that was not given. Raises ConfigError with DPDK's texts."""
+    default = Options()
+    return Options(
+        mask=default.mask if mask is None else read_mask(mask),
+        queues=default.queues if queues is None else read_queues(queues),
+        period=default.period if period is None else read_period(period),
+        portmap=default.portmap if portmap is None else read_portmap(portmap),
+    )
 
 
 def read_mask(text: str) -> int:

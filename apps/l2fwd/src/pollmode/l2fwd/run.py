@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sys
 import time
@@ -36,23 +35,22 @@ def run(eal: Sequence[str], options: Options) -> int:
 
     Raises PollmodeError when something cannot be started; nothing is left behind then.
     """
-    with Environment.start(eal) as environment, contextlib.ExitStack() as stack:
-        stack.callback(on_compile(_tell_compiling))
-        stopper = stack.enter_context(Stopper(environment.lcores.stop))
+    with Stopper() as stopper, Environment.start(eal) as environment:
+        environment.on_close(on_compile(_tell_compiling))
         ports = Ports(environment)
-        stack.callback(ports.close)
+        environment.on_close(ports.close)
         VdevBus(environment, ports).probe_all()
         print(f"MAC updating {'enabled' if options.mac_updating else 'disabled'}")
-        lcores = [lcore.id for lcore in environment.lcores.all]
-        plan = make_plan(options, [port.id for port in ports.available()], lcores)
+        plan = make_plan(
+            options, [port.id for port in ports.available()], [lcore.id for lcore in environment.lcores.all]
+        )
         _tell(plan)
         active = _start_ports(environment, ports, plan, options)
         forwarder = Forwarder(environment, ports, plan, mac_updating=options.mac_updating)
-        stack.callback(forwarder.close)
         await_links(active, stopper.wait)
         if not stopper.requested:
-            _forward(environment, forwarder, stack, plan)
-        _watch(active, forwarder, stopper, options.period)
+            _forward(environment, forwarder, plan)
+            _watch(active, forwarder, stopper, options.period)
         _end(active, forwarder, stopper)
     print("Bye...", flush=True)
     return 0
@@ -83,13 +81,13 @@ def _start_ports(environment: Environment, ports: Ports, plan: Plan, options: Op
     return active
 
 
-def _forward(environment: Environment, forwarder: Forwarder, stack: contextlib.ExitStack, plan: Plan) -> None:
+def _forward(environment: Environment, forwarder: Forwarder, plan: Plan) -> None:
     for lcore in environment.lcores.all:
         mine = plan.lcores.get(lcore.id, ())
         log.info(f"entering main loop on lcore {lcore.id}" if mine else f"lcore {lcore.id} has nothing to do")
         for port in mine:
             log.info(f" -- lcoreid={lcore.id} portid={port}")
-    stack.callback(forwarder.stop)
+    environment.on_close(forwarder.stop)
     forwarder.start()
 
 
