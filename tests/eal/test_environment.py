@@ -95,8 +95,6 @@ def test_a_start_that_fails_late_leaves_nothing(base: Path, monkeypatch: pytest.
         def __init__(self, *_: object) -> None:
             raise HostError("no more threads")
 
-        create = __init__
-
     before = traces()
     monkeypatch.setattr(environment_module, broken, Broken)
     with pytest.raises(HostError, match="no more threads"):
@@ -146,6 +144,7 @@ def test_a_second_start_with_the_same_prefix_names_the_holder() -> None:
         (["-m", "1g"], ConfigError, "expect an integer value"),
         (["--no-huge", "-m", "16777216"], HostError, "-m asks for 16384 GiB and"),
         (["--base-virtaddr", "zz"], ConfigError, "invalid parameter"),
+        (["--base-virtaddr", "400000"], ConfigError, "it must be 0x1000000 or more"),
         (["--iova-mode", "px"], ConfigError, "Invalid IOVA mode 'px'"),
         (["--iova-mode", "pa", "--no-huge"], HostError, "need hugepages"),
         (["--huge-dir", "/nonexistent"], ConfigError, "--huge-dir /nonexistent: no such directory"),

@@ -89,7 +89,7 @@ def test_no_more_than_a_gibibyte_of_hugepages_is_taken_unasked(pools: Pools, tak
 
 def test_few_hugepages_are_left_alone_and_it_says_so(pools: Pools, taken: list[tuple[int, int]]) -> None:
     pools((2048, 100, 100, 0))
-    assert kind_of(EalOptions()) == "ordinary memory (only 100 hugepages of 2 MiB are free)"
+    assert kind_of(EalOptions()) == "ordinary memory (100 hugepages of 2 MiB are too few without -m)"
 
 
 def test_the_size_asked_for_is_rounded_up_to_pages(pools: Pools, taken: list[tuple[int, int]]) -> None:
@@ -133,9 +133,21 @@ def test_a_huge_dir_that_is_no_directory_is_refused(path: str) -> None:
         choose(parse(["--huge-dir", path]))
 
 
-def test_a_huge_dir_that_is_no_hugetlbfs_is_refused_with_the_mount_command(tmp_path: Path) -> None:
-    with pytest.raises(HostError, match=rf"is no mounted hugetlbfs .*sudo mount -t hugetlbfs none {tmp_path}"):
+@pytest.mark.parametrize(
+    ("mounts", "told"),
+    [
+        ("proc /proc proc rw 0 0\n", "is no mounted hugetlbfs; run: sudo mkdir -p /dev/hugepages && sudo mount"),
+        ("none /proc hugetlbfs rw 0 0\n", "is no mounted hugetlbfs, there is /proc"),
+    ],
+)
+def test_a_huge_dir_that_is_no_hugetlbfs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: str, told: str
+) -> None:
+    (tmp_path / "mounts").write_text(mounts)
+    monkeypatch.setattr(hugepages, "_MOUNTS", tmp_path / "mounts")
+    with pytest.raises(HostError) as caught:
         choose(parse(["--huge-dir", str(tmp_path)]))
+    assert told in str(caught.value)
 
 
 def test_huge_unlink_without_a_hugetlbfs_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pollmode.eal import lcore as lcore_module
-from pollmode.eal.coremap import parse_coremap
+from pollmode.eal.coremap import CoreMap, parse_coremap
 from pollmode.eal.errors import ConfigError, HostError
 from pollmode.eal.jit import INTERPRETED, compiled, load64, load_relaxed64, pause, store64
 from pollmode.eal.lcore import (
@@ -73,11 +73,6 @@ def test_the_first_is_main_unless_said_otherwise(memory: Memory) -> None:
     lcores = Lcores(((2, HERE), (7, HERE)), memory)
     assert lcores.main.id == 2
     assert lcores.close()
-
-
-def test_a_main_lcore_that_is_not_enabled_is_refused(memory: Memory) -> None:
-    with pytest.raises(ConfigError, match="Main lcore is not enabled for DPDK: --main-lcore is 4, lcores are 0, 1"):
-        Lcores(((0, HERE), (1, HERE)), memory, main=4)
 
 
 def test_records_know_their_id_and_lie_in_memory(lcores: Lcores, memory: Memory) -> None:
@@ -259,6 +254,18 @@ def test_the_forms_of_a_list_keep_their_meaning(text: str, cpus: dict[int, set[i
         assert chosen == {first: {first}}
     else:
         assert chosen == {number: {first} for number in cpus}
+
+
+@pytest.mark.parametrize("wanted", [((0, HERE), (1, HERE)), None])
+def test_a_main_lcore_that_is_not_enabled_is_refused(wanted: CoreMap | None) -> None:
+    with pytest.raises(ConfigError, match=r"Main lcore is not enabled for DPDK: --main-lcore is 127, lcores are \d"):
+        choose_lcores(wanted, 127)
+
+
+def test_a_process_with_high_cpus_alone_is_told_to_name_lcores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {200, 201})
+    with pytest.raises(ConfigError, match="no lcores: no cpu of this process is below 128; name some"):
+        choose_lcores(None)
 
 
 def test_a_cpu_that_is_not_there_is_refused_with_those_that_are() -> None:

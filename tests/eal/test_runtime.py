@@ -122,7 +122,7 @@ def test_a_directory_that_cannot_be_made_is_a_clear_error(base: Path) -> None:
 
 
 def test_a_prefix_too_long_for_a_file_name_is_a_clear_error() -> None:
-    with pytest.raises(HostError, match="File name too long"):
+    with pytest.raises(HostError, match="File name too long; choose a shorter --file-prefix"):
         Runtime("x" * 300)
 
 

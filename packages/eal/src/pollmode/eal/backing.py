@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ LEAST_HUGE = 512 << 20
 """Without -m hugepages are left alone when half of the free ones is less: a pool of testpmd's default size needs it."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MIB = 1 << 20
+_MOUNT = "run: sudo mkdir -p /dev/hugepages && sudo mount -t hugetlbfs none /dev/hugepages"
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _pick(pools: list[HugepagePool], wanted: int | None) -> tuple[HugepagePool |
             return pool, ""
     if not any(pool.free for pool in pools):
         return None, "no hugepages are free"
-    return None, f"only {_count(max(pools, key=lambda pool: pool.free_bytes))} are free"
+    return None, f"{_count(max(pools, key=lambda pool: pool.free_bytes))} are too few without -m"
 
 
 def _huge_size(pool: HugepagePool, wanted: int | None) -> int:
@@ -142,14 +144,12 @@ def _in_hugetlbfs(options: EalOptions, wanted: int | None) -> Backing:
     mounts = {mount.path: mount for mount in hugetlbfs_mounts()}
     folder = os.path.realpath(options.huge_dir) if options.huge_dir is not None else next(iter(mounts), None)
     if folder is None:
-        mend = "run: sudo mkdir -p /dev/hugepages && sudo mount -t hugetlbfs none /dev/hugepages"
-        raise HostError(f"--huge-unlink={options.huge_unlink} needs a hugetlbfs and none is mounted", mend=mend)
+        raise HostError(f"--huge-unlink={options.huge_unlink} needs a hugetlbfs and none is mounted", mend=_MOUNT)
     if folder not in mounts:
-        there = ", ".join(mounts) or "none is mounted"
         if not os.path.isdir(folder):
-            raise ConfigError(f"--huge-dir {options.huge_dir}: no such directory (hugetlbfs: {there})")
-        mend = f"run: sudo mount -t hugetlbfs none {folder}"
-        raise HostError(f"--huge-dir {options.huge_dir} is no mounted hugetlbfs (mounted: {there})", mend=mend)
+            raise ConfigError(f"--huge-dir {options.huge_dir}: no such directory{_others(mounts)}")
+        mend = None if mounts else f"{_MOUNT} and start with --huge-dir /dev/hugepages"
+        raise HostError(f"--huge-dir {options.huge_dir} is no mounted hugetlbfs{_others(mounts)}", mend=mend)
     mount = mounts[folder]
     pools = [pool for pool in hugepage_pools() if pool.page_size == mount.page_size]
     if mount.free is not None:
@@ -161,6 +161,10 @@ def _in_hugetlbfs(options: EalOptions, wanted: int | None) -> Backing:
     if options.in_memory:
         return _memfd(f"pollmode-{options.file_prefix}", size, pool.page_size, _huge_kind(pool, "memfd"))
     return _huge_file(Path(folder) / f"{options.file_prefix}map_0", size, pool, options.huge_unlink)
+
+
+def _others(mounts: Collection[str]) -> str:
+    return f", there is {', '.join(mounts)}" if mounts else ""
 
 
 def _huge_file(path: Path, size: int, pool: HugepagePool, unlink: str) -> Backing:

@@ -10,7 +10,7 @@ from types import TracebackType
 from pollmode.eal import devargs, logs
 from pollmode.eal import options as eal_options
 from pollmode.eal.interrupts import Interrupts
-from pollmode.eal.lcore import Lcores
+from pollmode.eal.lcore import Lcores, choose_lcores
 from pollmode.eal.memory import Memory
 from pollmode.eal.options import EalOptions
 from pollmode.eal.runtime import Runtime
@@ -32,11 +32,12 @@ class Environment:
         self.vdevs: list[devargs.Devargs] = [devargs.parse(text) for text in options.vdevs]
         logs.configure(options.log_levels, color=options.log_color, timestamp=options.log_timestamp)
         with contextlib.ExitStack() as stack:
+            chosen = choose_lcores(options.lcores, options.main_lcore)
             self.runtime = Runtime(options.file_prefix, files=not (options.no_shconf or options.in_memory))
             stack.callback(self.runtime.close)
             self.memory = Memory.create(options)
             stack.callback(self._close_memory)
-            self.lcores = Lcores.create(options, self.memory)
+            self.lcores = Lcores(chosen, self.memory, options.main_lcore)
             self.interrupts = Interrupts()
             stack.callback(self.interrupts.close)
             self._stack = stack.pop_all()

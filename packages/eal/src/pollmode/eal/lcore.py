@@ -32,7 +32,6 @@ from pollmode.eal.lcore_layout import (
 )
 from pollmode.eal.memory import Memory
 from pollmode.eal.memzone import array_at
-from pollmode.eal.options import EalOptions
 
 __all__ = [
     "LCORE",
@@ -137,21 +136,9 @@ class Lcores:
         self.all = [Lcore(number, cpus, _socket(cpus), self._address(number)) for number, cpus in lcores]
         self.control = Lcore(LCORE_ID_ANY, frozenset(), 0, self._address(LCORE_ID_ANY))
         self._by_id = {lcore.id: lcore for lcore in self.all}
-        if not self.all:
-            raise ConfigError(
-                f"no lcores: none of the cpus of this process is below {MAX_LCORE}; name some with --lcores"
-            )
-        if main is not None and main not in self._by_id:
-            there = ", ".join(map(str, self._by_id))
-            raise ConfigError(f"Error: Main lcore is not enabled for DPDK: --main-lcore is {main}, lcores are {there}")
-        self.main = self._by_id[main] if main is not None else self.all[0]
+        self.main = self._find(main) if main is not None else self.all[0]
         self.workers = [lcore for lcore in self.all if lcore is not self.main]
         self._workers: dict[int, _Worker] = {}
-
-    @classmethod
-    def create(cls, options: EalOptions, memory: Memory) -> Lcores:
-        """Return the lcores that the EAL's options ask for. Raises ConfigError for cpus that are not there."""
-        return cls(choose_lcores(options.lcores), memory, options.main_lcore)
 
     def __getitem__(self, lcore_id: int) -> Lcore:
         return self._find(lcore_id)
@@ -240,14 +227,21 @@ class Lcores:
             raise ConfigError(f"lcore {lcore_id} is not enabled, the lcores are {there}") from None
 
 
-def choose_lcores(wanted: CoreMap | None) -> CoreMap:
+def choose_lcores(wanted: CoreMap | None, main: int | None = None) -> CoreMap:
     """Return `wanted` after a check that its cpus are there, or an lcore for each cpu this process may run on.
 
-    Raises ConfigError for a cpu that the machine has not, HostError for one this process must not use.
+    Raises ConfigError for a cpu that the machine has not or a main lcore that is none of them, HostError for a cpu this
+    process must not use.
     """
     allowed = os.sched_getaffinity(0)
+    chosen = wanted or tuple((cpu, frozenset({cpu})) for cpu in sorted(allowed) if cpu < MAX_LCORE)
+    if not chosen:
+        raise ConfigError(f"no lcores: no cpu of this process is below {MAX_LCORE}; name some with --lcores")
+    if main is not None and main not in dict(chosen):
+        there = ", ".join(str(lcore_id) for lcore_id, _ in chosen)
+        raise ConfigError(f"Error: Main lcore is not enabled for DPDK: --main-lcore is {main}, lcores are {there}")
     if wanted is None:
-        return tuple((cpu, frozenset({cpu})) for cpu in sorted(allowed) if cpu < MAX_LCORE)
+        return chosen
     online = _online()
     for lcore_id, cpus in wanted:
         for cpu in sorted(cpus - online):

@@ -8,13 +8,14 @@ import os
 
 from pollmode.eal import libc
 from pollmode.eal.backing import Backing
-from pollmode.eal.errors import HostError, InternalError
+from pollmode.eal.errors import ConfigError, HostError, InternalError
 from pollmode.eal.hugepages import format_size
 
 __all__ = ["map_anywhere", "map_at", "map_from_default", "physical_address"]
 
 DEFAULT_BASE = 0x1_0000_0000
 """Where the region is mapped without --base-virtaddr, or as little above as there is room: DPDK's choice."""
+_LEAST_BASE = 16 << 20
 _TRIES = 64
 _ALIGN = 1 << 30  # the largest page there is
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -35,7 +36,9 @@ def map_anywhere(backing: Backing) -> int:
 
 
 def map_at(backing: Backing, base: int) -> int:
-    """Map the file at `base`, the value of --base-virtaddr. Raises HostError when that cannot be."""
+    """Map the file at `base`, the value of --base-virtaddr. Raises ConfigError or HostError when that cannot be."""
+    if base < _LEAST_BASE:
+        raise ConfigError(f"--base-virtaddr {base:#x} (aligned down to 16 MiB): it must be {_LEAST_BASE:#x} or more")
     at = -(-base // backing.page_size) * backing.page_size
     try:
         return libc.map_shared(backing.fd, backing.size, at, promised=backing.huge)

@@ -90,7 +90,10 @@ class Runtime:
 
     def _no_directory(self, directory: Path, error: OSError) -> HostError:
         told = f"cannot use the runtime directory {directory}: {error.strerror}"
-        return HostError(told, mend="set XDG_RUNTIME_DIR to a directory of yours, or start with --in-memory")
+        if error.errno == errno.ENAMETOOLONG:
+            return HostError(told, mend="choose a shorter --file-prefix", errno=error.errno)
+        mend = "set XDG_RUNTIME_DIR to a directory of yours, or start with --in-memory"
+        return HostError(told, mend=mend, errno=error.errno)
 
 
 def runtime_base() -> Path:
