@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 import pollmode.bus_vdev
@@ -19,5 +21,6 @@ def test_every_public_name_is_there_and_documented(package: object) -> None:
     assert len(set(names)) == len(names)
     for name in names:
         assert hasattr(package, name), name
-        if callable(getattr(package, name)):
-            assert getattr(package, name).__doc__, name
+        value = getattr(package, name)
+        if inspect.isclass(value) or inspect.isroutine(value):
+            assert value.__doc__, name
