@@ -148,7 +148,7 @@ def _in_hugetlbfs(options: EalOptions, wanted: int | None) -> Backing:
     if folder not in mounts:
         if not os.path.isdir(folder):
             raise ConfigError(f"--huge-dir {options.huge_dir}: no such directory{_others(mounts)}")
-        mend = None if mounts else f"{_MOUNT} and start with --huge-dir /dev/hugepages"
+        mend = None if mounts else f"{_MOUNT}, then start with --huge-dir /dev/hugepages"
         raise HostError(f"--huge-dir {options.huge_dir} is no mounted hugetlbfs{_others(mounts)}", mend=mend)
     mount = mounts[folder]
     pools = [pool for pool in hugepage_pools() if pool.page_size == mount.page_size]
