@@ -254,7 +254,7 @@ class GuestRing:
 
 
 class FrontEnd:
-    """A front end with its own memory and `pairs` queue pairs, connected to the back end at `path`.
+    """A front end with its own memory and `pairs` queue pairs, connected to the back end at `path`, or by the socket given.
 
     `rx[i]` is the ring it receives on, `tx[i]` the one it transmits on. `send` and `receive` move whole frames the
     polite way. `handshake=False` leaves the protocol to the test: `frontend` is the protocol's front end.
@@ -262,7 +262,7 @@ class FrontEnd:
 
     def __init__(
         self,
-        path: str,
+        path: str | socket.socket,
         features: int,
         *,
         pairs: int = 1,
@@ -278,7 +278,8 @@ class FrontEnd:
         self.tx = [GuestRing(self.memory, num) for _ in range(pairs)]
         self._buffer_size = buffer_size
         self._pieces: list[list[bytes]] = [[] for _ in range(pairs)]
-        self.frontend = Frontend(_connect(path, seconds), name="model", timeout=seconds)
+        sock = _connect(path, seconds) if isinstance(path, str) else path
+        self.frontend = Frontend(sock, name="model", timeout=seconds)
         if handshake:
             self.hand_over(features)
             for ring in self.rx:
