@@ -14,15 +14,14 @@ from pollmode.eal.environment import Environment
 from pollmode.eal.errors import PollmodeError
 from pollmode.eal.jit import on_compile
 from pollmode.eal.stopper import Stopper
-from pollmode.ethdev import Port, Ports
-from pollmode.ethdev.port import State
+from pollmode.ethdev import Port, Ports, State
 from pollmode.l2fwd.forwarder import Forwarder
 from pollmode.l2fwd.options import Options
 from pollmode.l2fwd.plan import Plan, make_plan
 from pollmode.l2fwd.ports import await_links, make_pool, start_port
 from pollmode.l2fwd.statistics import CLEAR, page
 
-__all__ = ["run"]
+__all__ = ["heal", "run"]
 
 log = logs.get("user.l2fwd")
 
@@ -100,13 +99,13 @@ def _watch(ports: Sequence[Port], forwarder: Forwarder, stopper: Stopper, period
             until = min(until, next_page - time.monotonic())
         if stopper.wait(max(until, 0)):
             break
-        _heal(ports)
+        heal(ports)
         if period and time.monotonic() >= next_page:
             print(CLEAR + page(forwarder.counts()), end="", flush=True)
             next_page += period
 
 
-def _heal(ports: Sequence[Port]) -> None:
+def heal(ports: Sequence[Port]) -> None:
     """Reset ports whose other side broke the protocol: here is nobody who could do it by hand."""
     for port in ports:
         port.poll()
