@@ -69,6 +69,7 @@ MAX_RX_PKTLEN: Final = 9728  # DPDK's VIRTIO_MAX_RX_PKTLEN
 MIN_RX_BUFSIZE: Final = 64
 MIN_RING: Final = 32
 DEFAULT_RING: Final = 256
+MAX_SEGMENTS: Final = 1024  # of a packet; more make a chain longer than most rings
 FREE_THRESHOLD: Final = 32  # DPDK's: min(entries / 4, 32)
 
 # What a transmit descriptor may need beside the packet: a header and an indirect table (2.7.5.3). One slot for each

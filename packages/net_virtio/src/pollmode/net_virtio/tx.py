@@ -243,15 +243,17 @@ def cookie_of(queue: int, m: int) -> int:
 
 
 @compiled
-def send_special(lcore: int, queue: int, m: int, position: int, header: int, offload: bool, indirect: bool) -> int:
+def send_special(
+    lcore: int, queue: int, m: int, position: int, header: int, offload: bool, indirect: bool, any_layout: bool
+) -> int:
     """Put any packet into the ring; returns 1, 0 when there is no room, DROPPED when it can never be sent (and is
     freed). `position` is the available entry it gets.
     """
     q = record(queue, VIRTQUEUE)
     flags = load64(m + MBUF_OL_FLAGS)
     pieces = count_pieces(m)
-    one_owner = load16(m + MBUF_REFCNT) == 1 and flags & ATTACHED == 0
-    push = one_owner and mbuf_headroom(m) >= header and load16(m + MBUF_DATA_LEN) != 0
+    own_buffer = load16(m + MBUF_REFCNT) == 1 and flags & ATTACHED == 0
+    push = any_layout and own_buffer and mbuf_headroom(m) >= header and load16(m + MBUF_DATA_LEN) != 0
     total = pieces + (0 if push else 1)
     wrapped = indirect and 1 < total <= TX_TABLE
     needed = 1 if wrapped else total
@@ -284,10 +286,12 @@ def send_special(lcore: int, queue: int, m: int, position: int, header: int, off
 
 
 @inlined
-def send(lcore: int, queue: int, burst: int, n: int, header: int, offload: bool, indirect: bool) -> int:
+def send(
+    lcore: int, queue: int, burst: int, n: int, header: int, offload: bool, indirect: bool, any_layout: bool
+) -> int:
     """Put packets into the ring until it is full, and publish them; returns how many are no longer the caller's.
 
-    The last three are constants.
+    The last four are constants.
     """
     q = record(queue, VIRTQUEUE)
     mask, desc, ids, lengths = q.mask, q.desc, q.ids, q.lengths
@@ -306,7 +310,7 @@ def send(lcore: int, queue: int, burst: int, n: int, header: int, offload: bool,
         data = load64(m + MBUF_BUF_ADDR) + (rearm & OFFSET_MASK)
         plain = ((rearm ^ REARM_ONE_OWNER) & REARM_OWNERS_MASK == 0) & (flags & (ATTACHED | TX_VLAN) == 0)
         plain &= (rearm & OFFSET_MASK >= header) & (load64(m + MBUF_POOL) == pool) & (held >= MIN_FRAME)
-        if plain and free > 0:
+        if any_layout and plain and free > 0:
             if offload and flags & CHECKSUM_FLAGS:
                 write_header(data - header, header, m)
             else:
@@ -321,7 +325,7 @@ def send(lcore: int, queue: int, burst: int, n: int, header: int, offload: bool,
             untagged += 1
         else:
             q.free, q.free_head, q.untagged = free, head & mask, q.untagged + untagged
-            outcome = send_special(lcore, queue, m, position + placed, header, offload, indirect)
+            outcome = send_special(lcore, queue, m, position + placed, header, offload, indirect, any_layout)
             free, head, pool, untagged = q.free, q.free_head, q.pool, 0
             if outcome == 0:
                 break
@@ -343,11 +347,12 @@ def send(lcore: int, queue: int, burst: int, n: int, header: int, offload: bool,
     return sent
 
 
-def make_tx(header: int, offload: bool, indirect: bool) -> Callback:
+def make_tx(header: int, offload: bool, indirect: bool, any_layout: bool) -> Callback:
     """Return the transmit callback for these features.
 
     `header`: bytes of the virtio-net header, 10 or 12; `offload`: CSUM or HOST_TSO was negotiated, so packets may ask
-    for something; `indirect`: RING_INDIRECT_DESC was.
+    for something; `indirect`: RING_INDIRECT_DESC was; `any_layout`: VERSION_1 or ANY_LAYOUT was, so the header may
+    stand in one descriptor with the data.
     """
 
     def virtio_tx_split(lcore: int, queue: int, burst: int, n: int) -> int:
@@ -359,12 +364,13 @@ def make_tx(header: int, offload: bool, indirect: bool) -> Callback:
             reclaim(lcore, queue, waiting)
         if q.broken != 0:
             return 0
-        return send(lcore, queue, burst, min(n, MAX_BURST), header, offload, indirect)
+        return send(lcore, queue, burst, min(n, MAX_BURST), header, offload, indirect, any_layout)
 
-    return burst_callback(virtio_tx_split, tx_name(header, offload, indirect))
+    return burst_callback(virtio_tx_split, tx_name(header, offload, indirect, any_layout))
 
 
-def tx_name(header: int, offload: bool, indirect: bool) -> str:
+def tx_name(header: int, offload: bool, indirect: bool, any_layout: bool) -> str:
     """Return the name of a variant, as logs and perf show it."""
     name = "virtio_tx_split" if header == HDR_MRG_SIZE else "virtio_tx_split_legacy"
-    return name + ("_offload" if offload else "") + ("_indirect" if indirect else "")
+    name += ("" if any_layout else "_apart") + ("_offload" if offload else "")
+    return name + ("_indirect" if indirect else "")
