@@ -89,6 +89,7 @@ class Rig:
         return self.queue.counts()
 
     def close(self) -> None:
+        """Unbind and free. Closing twice is harmless."""
         self.queue.unbind()
         self.ring.close()
         self.guest.close()

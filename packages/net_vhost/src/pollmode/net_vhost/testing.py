@@ -254,7 +254,9 @@ class GuestRing:
 
 
 class FrontEnd:
-    """A front end with its own memory and `pairs` queue pairs, connected to the back end at `path`, or by the socket given.
+    """A front end with its own memory and `pairs` queue pairs, connected to the back end at `path`.
+
+    Instead of a path it takes a socket that is connected.
 
     `rx[i]` is the ring it receives on, `tx[i]` the one it transmits on. `send` and `receive` move whole frames the
     polite way. `handshake=False` leaves the protocol to the test: `frontend` is the protocol's front end.
