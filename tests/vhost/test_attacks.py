@@ -93,10 +93,10 @@ def test_cve_2020_10722_log_within_its_file_is_mapped_and_replaced(session, fron
     with GuestMemory(1 << 16) as area:
         for _ in range(3):
             assert front.ask(Request.SET_LOG_BASE, LOG_AREA.pack(1 << 15, 1 << 15), [area.fd]) == U64.pack(0)
-        assert session.log is not None
-        assert session.log.address
+        assert session.dirty_log is not None
+        assert session.dirty_log.address
         session.close()
-        assert session.log is None
+        assert session.dirty_log is None
 
 
 def test_cve_2021_3839_ring_index_up_to_the_limit_is_served(session, front, owner):

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["HANDLERS"]
 
 _VRING_F_LOG = 1
+_LOG_ALIGN = 8  # its words change by compare and exchange
 _MAC_MASK = (1 << 48) - 1
 
 
@@ -147,6 +148,8 @@ def _set_log_base(session: Session, message: Message) -> bytes:
     size, offset = LOG_AREA.unpack(message.payload)
     if len(message.fds) != 1:
         raise MalformedMessage("a dirty log without its descriptor")
+    if offset % _LOG_ALIGN:
+        raise MalformedMessage(f"a dirty log at offset {offset:#x}, not aligned to {_LOG_ALIGN}", word=offset)
     area = MappedFile(message.fds[0], offset, size)
     session.stop_rings()
     session.replace_log(area)
@@ -195,7 +198,7 @@ def _set_vring_addr(session: Session, message: Message) -> None:
     vring = session.vring(index)
     session.stop_ring(vring)
     vring.user_addresses = (desc, avail, used)
-    vring.log = log_address if flags & _VRING_F_LOG else -1
+    vring.log_address = log_address if flags & _VRING_F_LOG else -1
     if vring.num and session.memory:
         vring.locate([mapped.region for mapped in session.memory])
     session.start_ring(vring)

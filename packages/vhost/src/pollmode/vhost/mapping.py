@@ -56,6 +56,7 @@ class MappedFile:
             raise RefusedMessage(f"{size:#x} bytes at offset {offset:#x} of the descriptor cannot be mapped: {reason}")
         self._base = int(found)
         self.address = self._base + offset - start
+        self.size = size
         self.inode = (about.st_dev, about.st_ino)
 
     def close(self) -> None:

@@ -94,7 +94,7 @@ class Session:
         self.mtu = 0
         self.vrings: dict[int, Vring] = {}
         self.memory: list[MappedRegion] = []
-        self.log: MappedFile | None = None
+        self.dirty_log: MappedFile | None = None
         self.closed = False
         self._backend_channel: Connection | None = None
         self._lock = threading.RLock()
@@ -286,7 +286,7 @@ class Session:
 
     def replace_log(self, area: MappedFile | None) -> None:
         """Take this area as the dirty log; the one before is unmapped. Rings must be stopped."""
-        old, self.log = self.log, area
+        old, self.dirty_log = self.dirty_log, area
         if old is not None:
             old.close()
 

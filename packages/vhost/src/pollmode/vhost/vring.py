@@ -31,7 +31,7 @@ class Vring:
     - `desc`, `avail`, `used`: addresses in this process, 0 while the ring is stopped
     - `kick_fd`, `call_fd`, `err_fd`: eventfds of the front end, -1 when there is none; the session owns them
     - `regions`: address of this ring's own REGIONS record, for `translate`
-    - `log`: guest address of the used ring for dirty logging, or -1 when it is not logged
+    - `log_address`: guest address of the used ring for dirty logging, or -1 when it is not logged
     """
 
     def __init__(self, index: int) -> None:
@@ -40,7 +40,7 @@ class Vring:
         self.base = 0
         self.desc = self.avail = self.used = 0
         self.kick_fd = self.call_fd = self.err_fd = -1
-        self.log = -1
+        self.log_address = -1
         self.kicked = False
         self.enable: bool | None = None
         self.running = False
@@ -98,7 +98,7 @@ class Vring:
         for which in ("kick_fd", "call_fd", "err_fd"):
             self.set_file(which, -1)
         self.num = self.base = 0
-        self.log = -1
+        self.log_address = -1
         self.kicked = False
         self.enable = None
         self.user_addresses = None
