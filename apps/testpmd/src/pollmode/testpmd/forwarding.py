@@ -114,8 +114,8 @@ class Forwarding:
         self._works_address = zone.address
         return works
 
-    def start(self, tx_first: int = 0) -> None:
-        """Begin to forward, after `tx_first` bursts on every stream."""
+    def start(self, tx_first: int = 0, passes: int = UNTIL_STOPPED) -> None:
+        """Begin to forward, after `tx_first` bursts on every stream; stop by itself after `passes` over the streams."""
         if self._options.flush_rx and not self.engine.generates:
             self._flush()
         for name in COUNTERS:
@@ -125,7 +125,7 @@ class Forwarding:
         if tx_first:
             self._launch(self._first, tx_first)
             self._environment.lcores.wait()
-        self._launch(self.engine, UNTIL_STOPPED)
+        self._launch(self.engine, passes)
 
     def _launch(self, engine: engines.Engine, passes: int) -> None:
         self._works["passes"] = passes
