@@ -96,6 +96,13 @@ class PortLife(RuleBasedStateMachine):
             self.state = State.STARTED
             self.running = {queue for queue, deferred in self.set_up.items() if not deferred}
 
+    @precondition(lambda self: self.dormant())
+    @rule(rx=st.integers(1, 2))
+    def bring_up(self, rx: int) -> None:
+        self.configure(rx, 1)
+        self.setup_the_rest()
+        self.start()
+
     @rule()
     def stop(self) -> None:
         if self.attempt(self.state is State.STARTED, self.port.stop):
