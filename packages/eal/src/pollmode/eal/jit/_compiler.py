@@ -4,6 +4,7 @@
 # mypy: disable-error-code="no-untyped-call, misc, attr-defined"
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -32,6 +33,10 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """
     dispatcher = njit(**OPTIONS)(function)
     dispatcher._cache = SourceKeyedCache(function, function.__name__)
+    compile_signature = dispatcher.compile
+    arguments = (types.int64,) * len(inspect.signature(function).parameters)
+    # One version: narrower integers and constants in a caller are widened, instead of giving a version each.
+    dispatcher.compile = lambda signature: compile_signature(arguments)
     return dispatcher  # type: ignore[no-any-return]
 
 
