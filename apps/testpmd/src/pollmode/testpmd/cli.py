@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command with the words after its name; return the exit code."""
     words, own = list(argv), [word for word in argv if word.partition("=")[0] in OWN_OPTIONS]
     if own and words[0] not in own:
-        raise SystemExit(console.run(lambda: _misplaced(own[0])))
+        return console.run(lambda: _misplaced(own[0]))
     return console.run(lambda: _command(words, bool(own)), trace="--verbose" in own)
 
 
@@ -71,4 +71,10 @@ def _own_command(words: list[str]) -> int:
 
         return demonstration.run(rest or [], seconds)
 
-    return int(command(args=words, standalone_mode=False) or 0)
+    try:
+        return int(command(args=words, standalone_mode=False) or 0)
+    except Exception as error:
+        # typer has no public name for what a wrong word raises; it alone can format itself for a command line.
+        if not hasattr(error, "format_message"):
+            raise
+        raise ConfigError(f"{error.format_message()} (see testpmd --help)") from None

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command as users start it: help, errors in one line, and every way a run ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from support.program import Program
+
+from pollmode.testpmd import cli
+
+COMMAND = [sys.executable, "-m", "pollmode.testpmd"]
+COLD = 150.0
+"""Seconds for a start that has to compile everything on a busy machine."""
+
+
+def words(*app: str) -> list[str]:
+    cpus = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    eal = ["--no-huge", "--in-memory", "-m", "64", "--lcores", f"0@({cpus})", "--vdev", "net_null0"]
+    return [*COMMAND, *eal, "--", "--total-num-mbufs=2048", *app]
+
+
+@pytest.fixture
+def started() -> Iterator[list[Program]]:
+    programs: list[Program] = []
+    yield programs
+    for program in programs:
+        program.close()
+
+
+def start(started: list[Program], *app: str, keyboard: bool = False) -> Program:
+    program = Program(words(*app), keyboard=keyboard)
+    started.append(program)
+    program.wait_for("start packet forwarding", seconds=COLD)
+    return program
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_a_summary(started: list[Program], number: signal.Signals) -> None:
+    program = start(started, "--stats-period=1")
+    program.wait_for("TX offloads=.*TX RS bit threshold")
+    program.process.send_signal(number)
+    assert program.wait() == 0
+    assert "Accumulated forward statistics for all ports" in program.output()
+    assert program.output().endswith("\nBye...\n")
+
+
+def test_the_enter_key_ends(started: list[Program]) -> None:
+    program = start(started, keyboard=True)
+    program.wait_for("Press enter to exit")
+    assert program.process.poll() is None
+    program.type("")
+    assert program.wait() == 0
+    assert "Telling cores to stop..." in program.output()
+
+
+def test_an_input_that_has_ended_leaves_the_signals(started: list[Program]) -> None:
+    program = start(started)  # its standard input is /dev/null
+    program.wait_for("Press enter to exit")
+    with pytest.raises(subprocess.TimeoutExpired):
+        program.process.wait(0.5)
+    assert program.interrupt() == 0
+
+
+def test_help_imports_neither_compiler_nor_arrays() -> None:
+    code = (
+        "import sys; from pollmode.testpmd import cli; cli.main(['--help'])\n"
+        "print('heavy:', sorted({'numba', 'numpy', 'rich', 'typer', 'structlog'} & set(sys.modules)))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.startswith("Forwards, makes and counts packets")
+    assert printed.endswith("heavy: []\n")
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["--", "--help"], ["-l", "0", "--", "-h"]])
+def test_every_way_to_ask_for_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(argv) == 0
+    page = capsys.readouterr().out
+    assert "--stats-period SECONDS" in page
+    assert "-l, --lcores LIST" in page
+    assert "--demo" in page
+    assert "--interactive" not in page  # not supported yet, so not offered
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("testpmd ")
+
+
+@pytest.mark.parametrize(
+    ("argv", "cause"),
+    [
+        (["--", "--burst=600"], "burst must be between1 and 512"),
+        (["--", "-i"], "-i is not supported yet: the interactive prompt is not part of this release"),
+        (["--vdevs", "net_null0"], "unknown argument --vdevs!"),
+        (["--no-huge", "--demo"], "--demo must come first"),
+        (["--demo", "--seconds", "0"], "--seconds is 0, it must be above 0"),
+        (["--demo", "--seconds", "soon"], "--seconds"),
+        (["--demo", "--", "--burst=600"], "burst must be between1 and 512"),
+    ],
+)
+def test_an_error_is_one_line_and_code_one(argv: list[str], cause: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(argv) == 1
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[0] == "EAL: Error - exiting with code: 1"
+    assert cause in printed[1]
+    assert len(printed) == 2
+
+
+def test_the_demonstration_moves_packets_and_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--demo", "--seconds", "3"]) == 0
+    output = capsys.readouterr().out
+    assert "NIC statistics for port 1" in output
+    accumulated = output[output.index("Accumulated forward statistics") :]
+    assert int(accumulated.split("RX-packets: ")[1].split()[0]) > 1000
+    assert output.endswith("\nBye...\n")
