@@ -60,7 +60,7 @@ def test_a_fault_is_logged_once_and_told_once(
     device.broken = [fault]
     assert started.poll() == [fault]
     assert started.poll() == []
-    assert started.faults == [fault]
+    assert started.faults == (fault,)
     assert told == [fault]
     err = capfd.readouterr().err
     assert err.count("port 0 (model0): Rx queue 1: used id 300 is not below 256; reset the port to heal it") == 1
@@ -79,7 +79,7 @@ def test_reset_heals_and_tells(started: Port, device: ModelDevice) -> None:
     device.broken = [DeviceFault("broken", queue=0)]
     started.poll()
     started.reset()
-    assert started.faults == []
+    assert started.faults == ()
     assert started.state is State.STARTED
     assert started.queue_running("rx", 0)
     assert started.poll() == []
@@ -108,8 +108,33 @@ def test_a_port_that_is_not_started_has_no_faults(started: Port, device: ModelDe
     started.stop()
     assert started.poll() == []
     started.reset()
-    assert started.faults == []
+    assert started.faults == ()
     assert ("reset",) not in device.calls
+
+
+def test_a_fault_found_while_the_device_heals_is_not_kept(started: Port, device: ModelDevice) -> None:
+    device.broken = [DeviceFault("broken", queue=0)]
+    found: list[list[DeviceFault]] = []
+    heal = device.reset
+
+    def reset() -> None:
+        found.append(started.poll())
+        heal()
+
+    device.reset = reset  # type: ignore[method-assign]
+    started.reset()
+    assert found == [[]]
+    assert started.faults == ()
+
+
+def test_an_answer_from_before_a_healing_is_dropped(started: Port, device: ModelDevice) -> None:
+    def faults() -> list[DeviceFault]:
+        started.reset()
+        return [DeviceFault("broken", queue=0)]
+
+    device.faults = faults  # type: ignore[method-assign]
+    assert started.poll() == []
+    assert started.faults == ()
 
 
 def test_watching_finds_faults_without_being_asked(started: Port, device: ModelDevice, ports: Ports) -> None:

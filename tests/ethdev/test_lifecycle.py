@@ -117,6 +117,22 @@ def test_start_that_fails_leaves_the_port_where_it_was(
     assert port.state is State.STARTED
 
 
+def test_start_stops_the_device_again_when_a_function_cannot_be_made(
+    port: Port, pool: Mempool, ports: Ports, device: ModelDevice
+) -> None:
+    bring_to(port, "stopped", pool, ports)
+
+    def tx_entry(queue: int) -> None:
+        raise HostError("no compiler")
+
+    device.tx_entry = tx_entry  # type: ignore[assignment]
+    with pytest.raises(HostError, match="no compiler"):
+        port.start()
+    assert port.state is State.STOPPED
+    assert device.calls[-2:] == [("start",), ("stop",)]
+    assert not port.queue_running("rx", 0)
+
+
 def test_configure_that_fails_leaves_the_port_attached(port: Port, pool: Mempool, device: ModelDevice) -> None:
     port.configure(2, 1)
     device.failing["configure"] = HostError("no luck")

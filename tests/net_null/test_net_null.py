@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from pollmode.bus_vdev import VdevBus
 from pollmode.eal.environment import Environment
 from pollmode.eal.errors import ConfigError, UnsupportedError
 from pollmode.ethdev import Port, Ports
@@ -146,6 +147,15 @@ def test_queues_count_for_themselves(attach: Attach) -> None:
     assert stats.q_ibytes == (256, 512, 768, 1024)
     assert port.xstats()["rx_q3_packets"] == 16
     assert port.xstats()["tx_q0_bytes"] == 1024
+
+
+def test_counters_of_queues_that_are_not_set_up_are_zero(ports: Ports, environment: Environment, pool: Mempool) -> None:
+    port = VdevBus(environment, ports).attach("net_null0")
+    assert port.stats().q_ipackets == ()
+    port.configure(3, 1)
+    port.setup_rx_queue(1, 0, pool)
+    assert port.stats().q_ipackets == (0, 0)
+    assert port.xstats()["rx_q2_packets"] == 0
 
 
 def test_the_highest_queue_works(attach: Attach) -> None:

@@ -53,7 +53,7 @@ from .layout import (
 
 __all__ = ["Dispatch", "receive_once", "rx_burst", "send_once", "tx_burst"]
 
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 """Seconds after which an lcore that has not left a burst callback is an error of ours: a burst takes microseconds."""
 
 

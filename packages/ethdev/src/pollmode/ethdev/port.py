@@ -24,6 +24,7 @@ from .checks import check_config, check_descriptors, check_pool, check_queue_off
 from .dispatch import Dispatch
 from .entries import Added
 from .events import EventCallback, Events, Listener
+from .faults import Faults
 from .port_settings import PortSettings
 from .slots import PortSlots
 from .types import BurstCallback, BurstEntry, DeviceInfo, Event, Link, PortConfig, QueueConfig, Stats
@@ -74,9 +75,9 @@ class Port(PortSettings):
         self.name = device.name
         self.state = State.ATTACHED
         self.config = PortConfig()
-        self.faults: list[DeviceFault] = []
         self._ports = ports
         self._events = Events()
+        self._faults = Faults()
         self._set_up: dict[tuple[str, int], QueueConfig] = {}
         self._counts = {"rx": 0, "tx": 0}
         self._slots = PortSlots(dispatch, port, self._given)
@@ -93,6 +94,11 @@ class Port(PortSettings):
     def tx_queues(self) -> int:
         """Transmit queues configured."""
         return self._counts["tx"]
+
+    @property
+    def faults(self) -> tuple[DeviceFault, ...]:
+        """The queues that were found broken by `poll` and not healed since."""
+        return self._faults.present
 
     # Life.
 
@@ -146,9 +152,16 @@ class Port(PortSettings):
                         f"{self._where}: cannot start: {kind} queue {queue} of {count} is not set up; "
                         f"call setup_{direction}_queue({queue}, ...) first"
                     )
-        self.device.start()
-        self.state, self.faults = State.STARTED, []
-        self._slots.open([queue for queue, config in self._set_up.items() if not config.deferred_start])
+        before = self.state
+        with self._faults.healing():
+            self.device.start()
+        self.state = State.STARTED
+        try:
+            self._slots.open([queue for queue, config in self._set_up.items() if not config.deferred_start])
+        except BaseException:  # a function of the driver's could not be made
+            self.stop()
+            self.state = before
+            raise
 
     def stop(self) -> None:
         """End moving packets; the queues stay set up. Lcores are out of the driver's functions before it stops."""
@@ -172,12 +185,14 @@ class Port(PortSettings):
         After a failure the port is stopped. A port that is not started forgets its faults: its queues start healed.
         """
         self._require("reset", *_ALIVE)
-        healed, self.faults = bool(self.faults), []
+        healed = bool(self.faults)
         if self.state is not State.STARTED:
-            return
+            with self._faults.healing():
+                return
         self._slots.silence(True)
         try:
-            self.device.reset()
+            with self._faults.healing():
+                self.device.reset()
         except PollmodeError as error:
             self.state = State.STOPPED
             self._slots.close_all()
@@ -240,10 +255,8 @@ class Port(PortSettings):
         """Collect faults: a new one is logged, kept in `faults` and told as Event.INTR_RESET. Returns the new ones."""
         if self.state is not State.STARTED:
             return []
-        known = {(fault.queue, str(fault)) for fault in self.faults}
-        new = [fault for fault in self.device.faults() if (fault.queue, str(fault)) not in known]
+        new = self._faults.collect(self.device.faults)
         for fault in new:
-            self.faults.append(fault)
             log.error(f"{self._where}: {fault}; reset the port to heal it")
             self.notify(Event.INTR_RESET, fault)
         return new

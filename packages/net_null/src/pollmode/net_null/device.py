@@ -138,8 +138,7 @@ class NullDevice(Device):
 
     def stats(self) -> Stats:
         """Return what the queues counted."""
-        rx = [self._rx[queue].counters.read() for queue in sorted(self._rx)]
-        tx = [self._tx[queue].counters.read() for queue in sorted(self._tx)]
+        rx, tx = _read(self._rx), _read(self._tx)
         return Stats(
             ipackets=sum(counted["packets"] for counted in rx),
             opackets=sum(counted["packets"] for counted in tx),
@@ -163,6 +162,13 @@ class NullDevice(Device):
 
     def set_mac(self, mac: bytes) -> None:
         """Take any address: nothing is filtered."""
+
+
+def _read(queues: dict[int, Queue]) -> list[dict[str, int]]:
+    """Return what each queue up to the highest counted; one that was not set up counted nothing."""
+    nothing: dict[str, int] = {"packets": 0, "bytes": 0, "nombuf": 0}
+    highest = max(queues, default=-1)
+    return [queues[number].counters.read() if number in queues else nothing for number in range(highest + 1)]
 
 
 def random_mac() -> bytes:

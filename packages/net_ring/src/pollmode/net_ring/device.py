@@ -114,8 +114,7 @@ class RingDevice(Device):
 
     def stats(self) -> Stats:
         """Return what the queues counted. Bytes are not: nobody looks at the packets."""
-        rx = tuple(self._rx[queue].packets() for queue in sorted(self._rx))
-        tx = tuple(self._tx[queue].packets() for queue in sorted(self._tx))
+        rx, tx = _read(self._rx), _read(self._tx)
         return Stats(ipackets=sum(rx), opackets=sum(tx), q_ipackets=rx, q_opackets=tx)
 
     def reset_stats(self) -> None:
@@ -142,3 +141,9 @@ class RingDevice(Device):
         """Take the link up or down: down, no packet passes."""
         self._up = up
         self.port.refresh()
+
+
+def _read(queues: dict[int, Queue]) -> tuple[int, ...]:
+    """Return what each queue up to the highest counted; one that was not set up counted nothing."""
+    highest = max(queues, default=-1)
+    return tuple(queues[number].packets() if number in queues else 0 for number in range(highest + 1))
