@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pollmode.eal.jit import inlined, load16, load64, prefetch_write, store64
-from pollmode.mbuf import ATTACHED, MBUF_DATA_LEN, MBUF_OL_FLAGS, mbuf_data, mbuf_free_bulk
+from pollmode.mbuf import ATTACHED, MBUF_DATA_LEN, MBUF_OL_FLAGS, mbuf_data
 from pollmode.net.ethernet import ETHERNET_SIZE, set_ethernet_destination, set_ethernet_source, swap_ethernet
 from pollmode.net.ipv4 import swap_ipv4
 from pollmode.net.ipv6 import swap_ipv6
@@ -22,6 +22,7 @@ from pollmode.net.ptype import (
     parse_headers,
 )
 from pollmode.net.udp import swap_udp_ports
+from pollmode.testpmd.engines.loop import drop
 from pollmode.testpmd.layout import STREAM_OWN, STREAM_PEER
 
 __all__ = ["edit_5tswap", "edit_io", "edit_mac", "edit_macswap", "edit_rxonly", "forget_offloads", "prefetch_next"]
@@ -36,7 +37,7 @@ def edit_io(lcore: int, stream: int, burst: int, n: int) -> int:
 @inlined
 def edit_rxonly(lcore: int, stream: int, burst: int, n: int) -> int:
     """Drop every packet."""
-    mbuf_free_bulk(lcore, burst, n)
+    drop(lcore, burst, n)
     return 0
 
 

@@ -19,14 +19,13 @@ from pollmode.mbuf import (
     MBUF_REARM,
     MEMPOOL_REARM,
     REARM_DATA_OFF,
-    mbuf_free_bulk,
     pool_get,
     pool_get_bulk,
 )
 from pollmode.net.checksum import update32
 from pollmode.net.ethernet import ETHERNET_SIZE
 from pollmode.net.ipv4 import IPV4
-from pollmode.testpmd.engines.loop import Receive, Send, Step
+from pollmode.testpmd.engines.loop import Receive, Send, Step, drop
 from pollmode.testpmd.layout import (
     STREAM_FLOW,
     STREAM_POOL,
@@ -189,7 +188,7 @@ def make_flowgen(receive: Receive, send: Send, lengths: tuple[int, ...], flows: 
     def step(lcore: int, work: int, stream: int) -> int:
         arrived = receive(lcore, work, stream)
         if arrived != 0:
-            mbuf_free_bulk(lcore, load64(work + WORK_BURST), arrived)
+            drop(lcore, load64(work + WORK_BURST), arrived)
         n = generate(lcore, work, stream)
         if n != 0:
             missed = n - send(lcore, work, stream, n)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pollmode.eal.jit import inlined, load16, load64, store64
-from pollmode.mbuf import MBUF_DATA_LEN, mbuf_data, mbuf_free
+from pollmode.mbuf import MBUF_DATA_LEN, mbuf_data
 from pollmode.net.arp import ARP_SIZE, OPERATION_REQUEST, arp_is_ipv4, arp_operation, arp_reply
 from pollmode.net.checksum import ipv4_checksum
 from pollmode.net.ethernet import (
@@ -31,6 +31,7 @@ from pollmode.net.ipv4 import (
 )
 from pollmode.net.vlan import VLAN_SIZE, is_vlan_type, vlan_type
 from pollmode.testpmd.engines.addresses import forget_offloads
+from pollmode.testpmd.engines.loop import drop
 from pollmode.testpmd.layout import STREAM_OWN
 
 __all__ = ["edit_icmpecho"]
@@ -105,5 +106,5 @@ def edit_icmpecho(lcore: int, stream: int, burst: int, n: int) -> int:
             store64(burst + 8 * kept, m)
             kept += 1
         else:
-            mbuf_free(lcore, m)
+            drop(lcore, burst + 8 * i, 1)
     return kept

@@ -31,7 +31,19 @@ from pollmode.testpmd.layout import (
     WORK_STREAMS,
 )
 
-__all__ = ["Edit", "Loop", "Receive", "Send", "Step", "add", "make_forward", "make_loop", "make_receive", "make_send"]
+__all__ = [
+    "Edit",
+    "Loop",
+    "Receive",
+    "Send",
+    "Step",
+    "add",
+    "drop",
+    "make_forward",
+    "make_loop",
+    "make_receive",
+    "make_send",
+]
 
 Loop = Callable[[int, int], int]
 """`loop(lcore, work)`: forwards until the lcore's stop word is set, or for the passes that the work says."""
@@ -43,6 +55,13 @@ Send = Callable[[int, int, int, int], int]
 """`send(lcore, work, stream, n)`: sends the front of the burst array, frees what is left; returns how many went."""
 Edit = Callable[[int, int, int, int], int]
 """`edit(lcore, stream, burst, n)`: changes packets in place; returns how many are left, at the front, to be sent."""
+
+
+@compiled
+def drop(lcore: int, burst: int, n: int) -> int:
+    """Free packets; a function of its own, so that no engine's code holds what every pool and chain needs."""
+    mbuf_free_bulk(lcore, burst, n)
+    return n
 
 
 @inlined
@@ -98,7 +117,7 @@ def make_send(burst_stats: bool, retry: bool) -> Send:
             add(load64(stream + STREAM_TX_BURSTS) + 8 * sent, 1)
         if sent < n:
             add(stream + STREAM_DROPPED, n - sent)
-            mbuf_free_bulk(lcore, burst + 8 * sent, n - sent)
+            drop(lcore, burst + 8 * sent, n - sent)
         return sent
 
     return send
