@@ -26,6 +26,7 @@ from pollmode.eal.jit import (
     view,
     write_eventfd,
 )
+from pollmode.mbuf import mbuf_free
 from pollmode.vhost.virtqueue import (
     AVAIL_ELEM_SIZE,
     AVAIL_IDX,
@@ -65,6 +66,13 @@ def break_queue(queue: int, code: int, index: int, word: int) -> int:
         q.faults += 1
         q.broken = code
     return 0
+
+
+@compiled
+def free_packet(lcore: int, m: int) -> int:
+    """Free a packet, whatever it is: one copy of that code for all slow paths. Returns 1."""
+    mbuf_free(lcore, m)
+    return 1
 
 
 @inlined

@@ -11,6 +11,8 @@ names a descriptor twice, or one never posted, is seen for what it is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pollmode.eal.jit import (
     Callback,
     burst_callback,
@@ -29,7 +31,7 @@ from pollmode.eal.jit import (
     store64,
     view,
 )
-from pollmode.mbuf import mbuf_free, pool_get_bulk, pool_put
+from pollmode.mbuf import pool_get_bulk
 from pollmode.mbuf.layout import (
     HEADROOM,
     MBUF_DATA_LEN,
@@ -74,6 +76,7 @@ from .ring import (
     WORD32,
     break_queue,
     count_sizes,
+    free_packet,
     is_broadcast,
     is_group,
     offer,
@@ -94,14 +97,14 @@ def refuse(lcore: int, queue: int, element: int, cookie: int, least: int) -> int
         return break_queue(queue, FAULT_NOT_OUT, q.used_idx & q.mask, identity)
     if length > q.room or length < least - MIN_FRAME or length == 0:
         return break_queue(queue, FAULT_LENGTH, q.used_idx & q.mask, length)
-    pool_put(lcore, q.pool, cookie)
+    free_packet(lcore, cookie)
     q.errors += 1
     return 1
 
 
 @inlined
-def take(lcore: int, queue: int, burst: int, lengths: int, count: int, least: int) -> int:
-    """Take `count` used entries: their mbufs to `burst`, their lengths (i4) to `lengths`; returns how many are good.
+def take(lcore: int, queue: int, burst: int, count: int, least: int) -> int:
+    """Take `count` used entries: their mbufs to `burst`, their lengths to the scratch; returns how many are good.
 
     `least` is the shortest good length. Each entry is one load; its descriptor is free after this.
     """
@@ -112,6 +115,7 @@ def take(lcore: int, queue: int, burst: int, lengths: int, count: int, least: in
     shadow = view(q.shadow, mask + 1, I8)
     room = q.room
     ids = q.ids + 2 * q.free
+    lengths = q.lengths
     header_offset = q.header_offset
     passed = 0
     kept = 0
@@ -139,19 +143,42 @@ def take(lcore: int, queue: int, burst: int, lengths: int, count: int, least: in
 
 
 @compiled
-def get_some(lcore: int, queue: int, count: int) -> int:
-    """Take mbufs out of a pool that has no `count` of them into the scratch: half as many, a quarter, ..., or none."""
+def take_one(lcore: int, queue: int) -> int:
+    """Take one used entry of a packet that goes on; returns mbuf's address, 0 when the entry breaks the queue.
+
+    The length is left in the scratch's first word.
+    """
     q = record(queue, VIRTQUEUE)
-    while count > 1:
-        count >>= 1
+    element = load_relaxed64(q.used + USED_RING + USED_ELEM_SIZE * (q.used_idx & q.mask))
+    identity = element & WORD32
+    length = (element >> 32) & WORD32
+    shadow = view(q.shadow, q.mask + 1, I8)
+    cookie = shadow[identity & q.mask]
+    if identity > q.mask or cookie == 0 or length == 0 or length > q.room:
+        refuse(lcore, queue, element, cookie, 1)
+        return 0
+    shadow[identity] = 0
+    store16(q.ids + 2 * q.free, identity)
+    store64(q.scratch, length)
+    q.used_idx = (q.used_idx + 1) & INDEX_MASK
+    q.free += 1
+    return cookie
+
+
+@compiled
+def fetch(lcore: int, queue: int, count: int) -> int:
+    """Take `count` mbufs out of the pool into the scratch; when it has not so many half of that, a quarter, or none."""
+    q = record(queue, VIRTQUEUE)
+    while count > 0:
         if pool_get_bulk(lcore, q.pool, q.scratch, count) != 0:
             return count
+        count >>= 1
     return 0
 
 
-@inlined
-def post(queue: int, count: int) -> None:
-    """Post the `count` mbufs in the scratch at as many free descriptors."""
+@compiled
+def post(queue: int, count: int) -> int:
+    """Post the `count` mbufs in the scratch at as many free descriptors, and publish them; returns `count`."""
     q = record(queue, VIRTQUEUE)
     mask = q.mask
     ids = q.ids
@@ -171,6 +198,7 @@ def post(queue: int, count: int) -> None:
         store16(ids + 2 * (index - count), load16(ids + 2 * index))
     q.free -= count
     publish(queue, count)
+    return count
 
 
 @inlined
@@ -181,11 +209,10 @@ def refill(lcore: int, queue: int, arrived: int) -> None:
     """
     q = record(queue, VIRTQUEUE)
     free = q.free
-    count = pool_get_bulk(lcore, q.pool, q.scratch, free)
-    if count == 0:
-        count = get_some(lcore, queue, free)
+    count = fetch(lcore, queue, free)
+    if count < free:
         q.nombuf += min(arrived, free - count)
-    if count != 0:
+    if count > 0:
         post(queue, count)
 
 
@@ -213,7 +240,7 @@ def give_back_posted(lcore: int, queue: int) -> int:
     count = 0
     for identity in range(q.mask + 1):
         if shadow[identity] != 0:
-            pool_put(lcore, q.pool, shadow[identity])
+            free_packet(lcore, shadow[identity])
             shadow[identity] = 0
             count += 1
     return count
@@ -254,22 +281,22 @@ def merge(lcore: int, queue: int, burst: int, kept: int, lengths: int, buffers: 
     write_segment(head, q.rearm, total)
     number = check_merge(queue, total + header, header, buffers, kept + used_waiting(queue))
     while 0 < number < buffers:
-        at, size = burst + 8 * number, lengths + 4 * number
-        if number >= kept:
-            at, size = q.scratch, q.scratch + 8
-            if take(lcore, queue, at, size, 1, 1) == 0:
+        if number < kept:
+            m, length = load64(burst + 8 * number), load32(lengths + 4 * number)
+        else:
+            m, length = take_one(lcore, queue), load64(q.scratch)
+            if m == 0:
                 break
-        m = load64(at)
-        write_segment(m, q.rearm - header, load32(size))
+        write_segment(m, q.rearm - header, length)
         store64(last + MBUF_NEXT, m)
-        total += load32(size)
+        total += length
         number += 1
         last = m
         store16(head + MBUF_NB_SEGS, number)
     if number < buffers or buffers == 0:
         for rest in range(max(number, 1), kept):
-            pool_put(lcore, q.pool, load64(burst + 8 * rest))
-        mbuf_free(lcore, head)
+            free_packet(lcore, load64(burst + 8 * rest))
+        free_packet(lcore, head)
         return 0
     store32(head + MBUF_PKT_LEN, total)
     return min(buffers, kept)
@@ -279,8 +306,7 @@ def merge(lcore: int, queue: int, burst: int, kept: int, lengths: int, buffers: 
 def drop(lcore: int, queue: int, m: int) -> int:
     """Drop a packet that is not worth an error of the whole queue; returns 1."""
     record(queue, VIRTQUEUE).errors += 1
-    mbuf_free(lcore, m)
-    return 1
+    return free_packet(lcore, m)
 
 
 @compiled
@@ -310,47 +336,61 @@ def take_tag_out(m: int, data: int) -> int:
 
 
 @inlined
-def assemble(
-    lcore: int, queue: int, burst: int, kept: int, header: int, mergeable: bool, offload: bool, strip: bool
-) -> int:
-    """Make packets of the `kept` buffers at `burst`, in place, and their lengths of those in the scratch.
+def nothing_to_add(m: int, at: int, header: int, kinds: int) -> int:
+    """Stand for `add_offloads` where headers carry nothing."""
+    return 1
 
-    Returns how many. The last four are constants.
-    """
-    q = record(queue, VIRTQUEUE)
-    rearm = q.rearm
-    lengths = q.lengths
-    header_offset = q.header_offset
-    packets = group = broadcast = index = 0
-    while index < kept:
-        m = load64(burst + 8 * index)
-        at = m + header_offset
-        length = load32(lengths + 4 * index) - header
-        buffers = load_relaxed16(at + HDR_NUM_BUFFERS) if mergeable else 1
-        taken = 1
-        if buffers == 1 and length >= 0:
-            write_segment(m, rearm, length)
-        else:
-            taken = merge(lcore, queue, burst + 8 * index, kept - index, lengths + 4 * index, buffers, header)
-            if taken == 0:
-                break
-            length = load32(m + MBUF_PKT_LEN)
-        index += taken
-        kinds = load_relaxed16(at) if offload else 0
-        if length < MIN_FRAME or (kinds != 0 and add_offloads(m, at, header, kinds) == 0):
-            drop(lcore, queue, m)
-            continue
-        group += is_group(at + header)
-        if is_group(at + header):
-            broadcast += is_broadcast(at + header)
-        if strip:
-            length -= take_tag_out(m, at + header)
-        store64(burst + 8 * packets, m)
-        store32(lengths + 4 * packets, length)
-        packets += 1
-    q.multicast += group - broadcast
-    q.broadcast += broadcast
-    return packets
+
+@inlined
+def keep_tag(m: int, data: int) -> int:
+    """Stand for `take_tag_out` where tags stay in the frame."""
+    return 0
+
+
+def make_assemble(mergeable: bool, header: int, offload: bool, strip: bool) -> Callable[[int, int, int, int], int]:
+    """Return the pass that makes packets of buffers; what is not wanted of it is not even compiled."""
+    add = add_offloads if offload else nothing_to_add
+    untag = take_tag_out if strip else keep_tag
+
+    @inlined
+    def assemble(lcore: int, queue: int, burst: int, kept: int) -> int:
+        """Make packets of the `kept` buffers at `burst`, in place, and their lengths in the scratch; how many."""
+        q = record(queue, VIRTQUEUE)
+        rearm = q.rearm
+        lengths = q.lengths
+        header_offset = q.header_offset
+        packets = group = broadcast = index = 0
+        while index < kept:
+            m = load64(burst + 8 * index)
+            at = m + header_offset
+            data = at + header
+            length = load32(lengths + 4 * index) - header
+            buffers = load_relaxed16(at + HDR_NUM_BUFFERS) if mergeable else 1
+            taken = 1
+            if buffers == 1 and length >= 0:
+                write_segment(m, rearm, length)
+            else:
+                taken = merge(lcore, queue, burst + 8 * index, kept - index, lengths + 4 * index, buffers, header)
+                if taken == 0:
+                    break
+                length = load32(m + MBUF_PKT_LEN)
+            index += taken
+            kinds = load_relaxed16(at) if offload else 0
+            if length < MIN_FRAME or (kinds != 0 and add(m, at, header, kinds) == 0):
+                drop(lcore, queue, m)
+                continue
+            if is_group(data):
+                group += 1
+                broadcast += is_broadcast(data)
+            length -= untag(m, data)
+            store64(burst + 8 * packets, m)
+            store32(lengths + 4 * packets, length)
+            packets += 1
+        q.multicast += group - broadcast
+        q.broadcast += broadcast
+        return packets
+
+    return assemble
 
 
 def make_rx(mergeable: bool, header: int, offload: bool, strip: bool) -> Callback:
@@ -359,6 +399,7 @@ def make_rx(mergeable: bool, header: int, offload: bool, strip: bool) -> Callbac
     `mergeable`: MRG_RXBUF; `header`: bytes of the virtio-net header, 10 or 12; `offload`: GUEST_CSUM or GUEST_TSO was
     negotiated, so headers carry something; `strip`: VLAN tags go into the mbuf.
     """
+    assemble = make_assemble(mergeable, header, offload, strip)
     least = 1 if mergeable else header + MIN_FRAME
 
     def virtio_rx_split(lcore: int, queue: int, burst: int, n: int) -> int:
@@ -368,8 +409,8 @@ def make_rx(mergeable: bool, header: int, offload: bool, strip: bool) -> Callbac
         count = min(min(used_waiting(queue), n), MAX_BURST)
         packets = 0
         if count > 0:
-            kept = take(lcore, queue, burst, q.lengths, count, least)
-            packets = assemble(lcore, queue, burst, kept, header, mergeable, offload, strip)
+            kept = take(lcore, queue, burst, count, least)
+            packets = assemble(lcore, queue, burst, kept)
             count_sizes(queue, q.lengths, packets)
         if q.free >= q.threshold and q.broken == 0:
             refill(lcore, queue, count)

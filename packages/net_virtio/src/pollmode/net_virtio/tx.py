@@ -25,7 +25,7 @@ from pollmode.eal.jit import (
     store64,
     view,
 )
-from pollmode.mbuf import mbuf_data, mbuf_free, mbuf_headroom, mbuf_prepend, pool_put_bulk
+from pollmode.mbuf import mbuf_data, mbuf_headroom, mbuf_prepend, pool_put_bulk
 from pollmode.mbuf.layout import (
     ATTACHED,
     HEADROOM,
@@ -77,6 +77,7 @@ from .ring import (
     NEXT_SHIFT,
     break_queue,
     count_sizes,
+    free_packet,
     is_broadcast,
     is_group,
     offer,
@@ -94,7 +95,7 @@ DROPPED = -1
 def free_tagged(lcore: int, queue: int, identity: int, cookie: int, tail: int) -> int:
     """Free the packet of a tagged cookie and put all its descriptors at `tail` of the free ones; returns how many."""
     q = record(queue, VIRTQUEUE)
-    mbuf_free(lcore, cookie & ~TAG)
+    free_packet(lcore, cookie & ~TAG)
     count = 0
     while identity != LINK_END:
         store16(q.ids + 2 * ((tail + count) & q.mask), identity)
@@ -103,10 +104,11 @@ def free_tagged(lcore: int, queue: int, identity: int, cookie: int, tail: int) -
     return count
 
 
-@inlined
-def reclaim(lcore: int, queue: int, count: int) -> None:
-    """Take back the packets of `count` used entries. Entries are checked against the shadow; their length means
-    nothing to a transmitter.
+@compiled
+def reclaim(lcore: int, queue: int, count: int) -> int:
+    """Take back the packets of `count` used entries; returns how many there were.
+
+    Entries are checked against the shadow; their length means nothing to a transmitter.
     """
     q = record(queue, VIRTQUEUE)
     mask = q.mask
@@ -137,14 +139,7 @@ def reclaim(lcore: int, queue: int, count: int) -> None:
     if untagged > 0:
         q.untagged -= untagged
         pool_put_bulk(lcore, q.pool, scratch, untagged)
-
-
-@compiled
-def reclaim_all(lcore: int, queue: int) -> int:
-    """Take back everything the device has returned; returns how many packets."""
-    waiting = used_waiting(queue)
-    reclaim(lcore, queue, waiting)
-    return waiting
+    return passed
 
 
 @compiled
@@ -155,7 +150,7 @@ def give_back_unsent(lcore: int, queue: int) -> int:
     count = 0
     for identity in range(q.mask + 1):
         if shadow[identity] != 0:
-            mbuf_free(lcore, shadow[identity] & ~TAG)
+            free_packet(lcore, shadow[identity] & ~TAG)
             shadow[identity] = 0
             count += 1
     return count
@@ -258,12 +253,12 @@ def send_special(
     wrapped = indirect and 1 < total <= TX_TABLE
     needed = 1 if wrapped else total
     if needed > q.free and needed <= q.mask + 1:
-        reclaim_all(lcore, queue)
+        reclaim(lcore, queue, used_waiting(queue))
         if needed > q.free:
             return 0
     if pieces == 0 or needed > q.mask + 1 or (flags & TX_VLAN and put_tag_in(m) == 0):
         q.errors += 1
-        mbuf_free(lcore, m)
+        free_packet(lcore, m)
         return DROPPED
     identity = load16(q.ids + 2 * (q.free_head & q.mask))
     slot = q.slots + TX_SLOT_SIZE * identity
