@@ -221,7 +221,7 @@ def write_chain(queue: int, m: int, table: int, pieces: int, own: int, header: i
 
 @compiled
 def cookie_of(queue: int, m: int) -> int:
-    """Return the cookie of a packet that may be anything: bare when it can go back to the queue's pool unseen.
+    """Return the cookie of a packet in one descriptor: bare when it can go back to the queue's pool unseen.
 
     The queue takes over the pool of such a packet when it waits for no other.
     """
@@ -273,7 +273,7 @@ def send_special(
         store64(entry, slot + TX_SLOT_TABLE)
         store64(entry + DESC_LEN, VRING_DESC_SIZE * total | VRING_DESC_F_INDIRECT << FLAGS_SHIFT)
         store16(q.links + 2 * identity, LINK_END)
-    view(q.shadow, q.mask + 1, I8)[identity] = cookie_of(queue, m)
+    view(q.shadow, q.mask + 1, I8)[identity] = cookie_of(queue, m) if needed == 1 else m | TAG
     offer(q.avail + AVAIL_RING, q.mask, position, identity)
     q.free_head = (q.free_head + needed) & q.mask
     q.free -= needed
