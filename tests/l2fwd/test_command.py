@@ -15,6 +15,8 @@ from pollmode.l2fwd.statistics import CLEAR
 COMPILING = 150.0
 """Seconds for what may have to wait for compiled code on a busy machine."""
 
+pytestmark = pytest.mark.timeout(600)
+
 CPU = min(os.sched_getaffinity(0))
 TWO_PORTS = ("--vdev", "net_null0", "--vdev", "net_null1")
 NUMBERS = re.compile(r"(Packets|Total packets) (sent|received|dropped): +(\d+)")
