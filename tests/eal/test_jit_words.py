@@ -57,6 +57,7 @@ from pollmode.eal.jit import (
     store_release32,
     store_release64,
     write_eventfd,
+    yield_cpu,
 )
 
 int64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -207,6 +208,7 @@ def hints(at: int) -> int:
     prefetch_write(at)
     prefetch(0)
     pause()
+    yield_cpu()
     fence()
     fence_acquire()
     fence_release()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 from support.mbuf_verbs import Lcore
@@ -59,8 +60,9 @@ def test_lcores_never_share_an_element(memory: Memory) -> None:
     threads = [threading.Thread(target=work, args=(index,)) for index in range(len(lcores))]
     for thread in threads:
         thread.start()
+    deadline = time.monotonic() + PATIENCE
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(max(0.0, deadline - time.monotonic()))
     stop[0] = 1
     for thread in threads:
         thread.join()

@@ -10,13 +10,15 @@ Choices: positions are 64-bit counts that never wrap, so a compare-exchange can'
 whether an end has one or many users is fixed when the ring is made, as a flag in the record, not chosen at each call.
 Refused: rte_ring's RTS and HTS modes, and elements of other sizes: nothing here needs them.
 
-A thread that is stopped between claim and publication holds up the others of its end; that is rte_ring's property too.
+A thread that is taken off its cpu between claim and publication holds up the others of its end; that is rte_ring's
+property too. Threads that have a cpu each wait for nanoseconds; where they share one, waiting for a time slice at every
+word would be thousands of times slower than the work, so a wait that lasts gives the cpu away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +36,7 @@ from pollmode.eal.jit import (
     pause,
     store64,
     store_release64,
+    yield_cpu,
 )
 from pollmode.mbuf.layout import (
     RING,
@@ -68,6 +71,9 @@ __all__ = [
     "ring_free_count",
 ]
 
+SPINS_UNTIL_YIELD: Final = 256
+"""A pause is some 50 cycles: a wait of more than 10 us means that the other one isn't running."""
+
 Words = Sequence[int] | npt.NDArray[np.int64]
 
 
@@ -101,8 +107,12 @@ def _claim(single: int, head: int, tail: int, other_tail: int, base: int, n: int
 def _publish(single: int, tail: int, position: int, count: int) -> None:
     """Move `tail` over the slots that were claimed at `position`, after every claim before it."""
     if single == 0:
+        spins = 0
         while load_relaxed64(tail) != position:
             pause()
+            spins += 1
+            if spins % SPINS_UNTIL_YIELD == 0:
+                yield_cpu()
     store_release64(tail, position + count)
 
 

@@ -69,6 +69,7 @@ if TYPE_CHECKING or INTERPRETED:
         store_release64,
         view,
         write_eventfd,
+        yield_cpu,
     )
 else:
     from pollmode.eal.jit._compiler import burst_callback, compile_now, compiled, inlined
@@ -119,6 +120,7 @@ else:
         store_release64,
         view,
         write_eventfd,
+        yield_cpu,
     )
 
 __all__ = [
@@ -179,4 +181,5 @@ __all__ = [
     "store_release64",
     "view",
     "write_eventfd",
+    "yield_cpu",
 ]

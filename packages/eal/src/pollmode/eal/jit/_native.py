@@ -148,6 +148,18 @@ def pause(typingctx):
 
 
 @intrinsic
+def yield_cpu(typingctx):
+    """Let another thread run on this cpu: sched_yield."""
+
+    def codegen(context, builder, signature, args):
+        kind = ir.FunctionType(I32, [])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def cycles(typingctx):
     """Read the cycle counter."""
 

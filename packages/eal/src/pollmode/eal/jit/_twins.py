@@ -146,6 +146,12 @@ def pause() -> None:
     time.sleep(0)
 
 
+def yield_cpu() -> None:
+    """Let another thread run on this cpu: for a spin that lasts, because the one it waits for may be off its cpu."""
+    os.sched_yield()
+    time.sleep(0)
+
+
 def cycles() -> int:
     """Read the cycle counter; here, nanoseconds."""
     return time.perf_counter_ns()
