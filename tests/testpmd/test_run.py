@@ -107,6 +107,17 @@ def test_statistics_come_by_period(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in output
 
 
+def test_a_terminal_gets_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    run("--stats-period=1 --display-xstats=rx_good_packets", "net_null0", seconds=1.5)
+    output = capsys.readouterr().out
+    for text in ("RX Mpps", "Missed", "rx_good_packets", "net_null0"):
+        assert text in output
+    assert "NIC statistics" not in output
+
+
 def test_without_ports_there_is_a_warning_and_an_end(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("") == 0
     output = capsys.readouterr().out

@@ -7,6 +7,8 @@ holds. One address in it may vary from packet to packet; its checksum follows by
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pollmode.eal.jit import byteswap32, copy, copy64, inlined, load16, load32, load64, store16, store32, store64
 from pollmode.eal.layout import offset_of
 from pollmode.mbuf import (
@@ -68,7 +70,7 @@ def _header(m: int, rearm: int, length: int, total: int) -> None:
     store64(m + MBUF_DATA_LEN, length)  # and no VLAN tag, no hash
 
 
-def _make_fill(flows: int, vary: int, step: int, roomy: bool):  # type: ignore[no-untyped-def]  # inlined into Step
+def _make_fill(flows: int, vary: int, step: int, roomy: bool) -> Callable[[int, int, int], None]:
     @inlined
     def fill(stream: int, data: int, flow: int) -> None:
         template = load64(stream + STREAM_TEMPLATE)
