@@ -194,6 +194,7 @@ for _name, _made in {
     "file offset and size beyond 64 bits": _table(RegionEntry(0, 2 * _PAGE, 0, _TOP - _PAGE)),
     "memory size 2^64-1": _table(RegionEntry(0, _TOP - 1, 0, 1)),
     "memory file too short": _table(RegionEntry(0, 17 * _PAGE, 0, 0)),
+    "second memory file too short": _table(_GOOD, RegionEntry(0x100000, 17 * _PAGE, 0, 0)),
     "memory file too short for the offset": _table(RegionEntry(0, 16 * _PAGE, 0, 1)),
 }.items():
     FRONTEND_ATTACKS[_name] = _made

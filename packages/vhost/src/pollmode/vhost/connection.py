@@ -174,10 +174,11 @@ class Connection:
 
     def alive(self) -> bool:
         """Tell whether the peer still holds its end open, whatever it sent before; reads nothing."""
-        if self.fileno() < 0:
+        fd = self.fileno()
+        if fd < 0:
             return False
         poll = select.poll()  # not the one of `_wait`: another thread may be waiting
-        poll.register(self.fileno(), select.POLLRDHUP)
+        poll.register(fd, select.POLLRDHUP)
         return not poll.poll(0)
 
     def close(self) -> None:

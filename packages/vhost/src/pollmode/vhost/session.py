@@ -123,7 +123,10 @@ class Session:
         return not self.closed
 
     def close(self, reason: str = "closed by us") -> None:
-        """Stop every ring, unmap the memory, close every descriptor, tell the owner. Closing twice is harmless."""
+        """Stop every ring, unmap the memory, close every descriptor, tell the owner. Closing twice is harmless.
+
+        Waits for a message that is being served: hold no lock that the owner's callbacks take.
+        """
         with self._lock:
             if self.closed:
                 return
