@@ -16,6 +16,9 @@ from support.testpmd_loop import Loop
 from pollmode.ethdev import TxOffload
 from pollmode.testpmd.options import Options
 
+# A first run compiles, which a busy machine takes minutes for.
+pytestmark = pytest.mark.timeout(600)
+
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 PEER = "02:00:00:00:00:00"  # testpmd's for port 0
 V4 = IP(src="192.0.2.1", dst="192.0.2.2")

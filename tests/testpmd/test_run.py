@@ -13,6 +13,9 @@ from pollmode.eal.errors import ConfigError, PollmodeError
 from pollmode.testpmd import application
 from pollmode.testpmd.options import parse
 
+# A first run compiles, which a busy machine takes minutes for.
+pytestmark = pytest.mark.timeout(600)
+
 _serial = itertools.count()
 
 SECONDS = 0.5
