@@ -48,11 +48,12 @@ class Region:
 
 @inlined
 def _inside(region: int, address: int, length: int) -> bool:
-    # An address with its top bit set is negative here; a start is not, so the difference cannot wrap.
+    # An address with its top bit set is negative here; a start is not, so the difference cannot wrap when it counts.
     offset = address - load64(region + REGION_START)
     size = load64(region + REGION_LENGTH)
-    # The first two also hold for length 0: an address nothing was said about is not handed out (CVE-2020-10725).
-    return address >= 0 and offset >= 0 and offset < size and length >= 0 and length <= size - offset
+    # One sign test for three words. The second test also holds for length 0: an address nothing was said about is not
+    # handed out (CVE-2020-10725).
+    return (address | offset | length) >= 0 and offset < size and length <= size - offset
 
 
 @compiled
