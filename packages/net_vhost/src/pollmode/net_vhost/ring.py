@@ -78,12 +78,6 @@ KIND_MASK = VRING_DESC_F_NEXT | VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT
 
 
 @inlined
-def take_access(queue: int) -> int:
-    """Take the queue's access word for one burst; 0 when the control plane, or another lcore, holds it."""
-    return compare_exchange64(queue + QUEUE_ACCESS, ACCESS_FREE, ACCESS_LCORE)
-
-
-@inlined
 def give_access(queue: int) -> None:
     """Give the access word back."""
     store_release64(queue + QUEUE_ACCESS, ACCESS_FREE)
@@ -102,9 +96,18 @@ def break_queue(queue: int, code: int, index: int, word: int) -> None:
 
 
 @inlined
-def entries_waiting(queue: int) -> int:
-    """Return how many available entries have not been taken; 0 for a nonsensical index, which breaks the queue."""
+def enter(queue: int, variant: int) -> int:
+    """Take the access word for one burst and return how many available entries wait; -1 when there is no access.
+
+    There is none while the control plane, or another lcore, has the word, and none for a callback that is not of the
+    ring's variant. An index that moved by more than the ring holds breaks the queue: nothing waits.
+    """
+    if compare_exchange64(queue + QUEUE_ACCESS, ACCESS_FREE, ACCESS_LCORE) == 0:
+        return -1
     q = record(queue, QUEUE)
+    if q.variant != variant:
+        give_access(queue)
+        return -1
     index = load_acquire16(q.avail + AVAIL_IDX)
     waiting = delta16(index, q.next)
     if waiting > q.num:

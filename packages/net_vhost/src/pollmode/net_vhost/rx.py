@@ -61,14 +61,13 @@ from .ring import (
     account,
     break_queue,
     count_sizes,
-    entries_waiting,
+    enter,
     gather,
     give_access,
     pieces_size,
     publish,
     read_pieces,
     skip_pieces,
-    take_access,
 )
 
 SEGMENTS_SHIFT = REARM_NB_SEGS.shift
@@ -134,17 +133,21 @@ def fill_segments(queue: int, m: int, segments: int, length: int, header: int) -
 
 
 @inlined
-def rest(queue: int) -> None:
-    """Wait a moment after an empty poll that followed others.
+def rest(queue: int, waiting: int) -> None:
+    """End a poll that brings nothing: `waiting` packets found no mbuf, or none waits.
 
-    Reading the index over and over takes its cache line away from the core that is about to write it.
+    After some empty polls in a row each further one waits a moment: reading the index over and over takes its cache
+    line away from the core that is about to write it.
     """
     q = record(queue, QUEUE)
-    if q.idle < IDLE_MAX:
+    if waiting > 0:
+        q.nombuf += waiting
+    elif q.idle < IDLE_MAX:
         q.idle += 1
     else:
         for _ in range(IDLE_PAUSES):
             pause()
+    give_access(queue)
 
 
 @inlined
@@ -161,53 +164,8 @@ def prefetch_entry(queue: int, slot: int) -> None:
 
 
 @inlined
-def dequeue(lcore: int, queue: int, burst: int, n: int, header: int) -> int:
-    """Receive up to `n` packets, of which that many are waiting; return how many stand in `burst`."""
-    q = record(queue, QUEUE)
-    if pool_get_bulk(lcore, q.pool, burst, n) == 0:
-        q.nombuf += n
-        return 0
-    desc, mask, rearm, room, begin = q.desc, q.num - 1, q.rearm, q.room, q.next
-    avail, used = q.avail + AVAIL_RING, q.used + USED_RING
-    hit = q.regions + REGIONS_HIT
-    start, size, delta = load64(hit + REGION_START), load64(hit + REGION_LENGTH), load64(hit + REGION_DELTA)
-    done = taken = total = alike = run = 0
-    for ahead in range(min(AHEAD, n)):
-        prefetch_entry(queue, (begin + ahead) & mask)
-    while taken < n:
-        slot = (begin + taken) & mask
-        head = load_relaxed16(avail + AVAIL_ELEM_SIZE * slot)
-        if head > mask:
-            break_queue(queue, FAULT_HEAD, slot, head)
-            break
-        prefetch_entry(queue, (slot + AHEAD) & mask)
-        m = load64(burst + 8 * done)
-        address = load_relaxed64(desc + VRING_DESC_SIZE * head)
-        word = load_relaxed64(desc + VRING_DESC_SIZE * head + DESC_LEN)
-        length = (word & LENGTH_MASK) - header
-        offset = address - start
-        data = load64(m + MBUF_BUF_ADDR) + HEADROOM
-        plain = (word >> FLAGS_SHIFT) & KIND_MASK == 0 and MIN_FRAME <= length <= room
-        if plain and address >= 0 and 0 <= offset <= size - length - header:
-            copy(data, address + delta + header, length)
-            write_mbuf(m, rearm, length, length)
-        else:
-            length = receive_chain(lcore, queue, head, m, header)
-            if length == STOP:
-                break
-        store64(used + USED_ELEM_SIZE * slot, head)
-        taken += 1
-        if length != DROPPED:
-            done += 1
-            total += length
-            alike, run = account(queue, length, load64(data), alike, run)
-    finish(lcore, queue, burst, n, done, taken, total, alike, run)
-    return done
-
-
-@inlined
 def finish(lcore: int, queue: int, burst: int, n: int, done: int, taken: int, total: int, alike: int, run: int) -> None:
-    """Publish what was taken, give back the mbufs that were not needed, count."""
+    """Publish what was taken, give back the mbufs that were not needed, count, give the access word back."""
     q = record(queue, QUEUE)
     if taken > 0:
         publish(queue, taken)
@@ -217,6 +175,8 @@ def finish(lcore: int, queue: int, burst: int, n: int, done: int, taken: int, to
         count_sizes(queue, alike, run)
     q.packets += done
     q.bytes += total
+    q.idle = 0
+    give_access(queue)
 
 
 def make_rx(variant: int) -> Callback:
@@ -224,18 +184,49 @@ def make_rx(variant: int) -> Callback:
     header = HDR_SIZE if variant == VARIANT_LEGACY else HDR_MRG_SIZE
 
     def rx(lcore: int, queue: int, burst: int, n: int) -> int:
-        if take_access(queue) == 0:
+        waiting = enter(queue, variant)
+        if waiting < 0:
             return 0
         q = record(queue, QUEUE)
-        received = 0
-        if q.variant == variant:
-            waiting = min(entries_waiting(queue), n)
-            if waiting > 0:
-                received = dequeue(lcore, queue, burst, waiting, header)
-                q.idle = 0
+        n = min(waiting, n)
+        if n <= 0 or pool_get_bulk(lcore, q.pool, burst, n) == 0:
+            rest(queue, n)
+            return 0
+        desc, mask, rearm, room, begin = q.desc, q.num - 1, q.rearm, q.room, q.next
+        avail, used = q.avail + AVAIL_RING, q.used + USED_RING
+        hit = q.regions + REGIONS_HIT
+        start, size, delta = load64(hit + REGION_START), load64(hit + REGION_LENGTH), load64(hit + REGION_DELTA)
+        done = taken = total = alike = run = 0
+        for ahead in range(min(AHEAD, n)):
+            prefetch_entry(queue, (begin + ahead) & mask)
+        while taken < n:
+            slot = (begin + taken) & mask
+            head = load_relaxed16(avail + AVAIL_ELEM_SIZE * slot)
+            if head > mask:
+                break_queue(queue, FAULT_HEAD, slot, head)
+                break
+            prefetch_entry(queue, (slot + AHEAD) & mask)
+            m = load64(burst + 8 * done)
+            address = load_relaxed64(desc + VRING_DESC_SIZE * head)
+            word = load_relaxed64(desc + VRING_DESC_SIZE * head + DESC_LEN)
+            length = (word & LENGTH_MASK) - header
+            offset = address - start
+            data = load64(m + MBUF_BUF_ADDR) + HEADROOM
+            plain = (word >> FLAGS_SHIFT) & KIND_MASK == 0 and MIN_FRAME <= length <= room
+            if plain and address >= 0 and 0 <= offset <= size - length - header:
+                copy(data, address + delta + header, length)
+                write_mbuf(m, rearm, length, length)
             else:
-                rest(queue)
-        give_access(queue)
-        return received
+                length = receive_chain(lcore, queue, head, m, header)
+                if length == STOP:
+                    break
+            store64(used + USED_ELEM_SIZE * slot, head)
+            taken += 1
+            if length != DROPPED:
+                done += 1
+                total += length
+                alike, run = account(queue, length, load64(data), alike, run)
+        finish(lcore, queue, burst, n, done, taken, total, alike, run)
+        return done
 
     return burst_callback(rx, f"vhost_rx_split_{header}")

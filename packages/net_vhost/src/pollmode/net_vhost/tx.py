@@ -69,12 +69,11 @@ from .ring import (
     account,
     break_queue,
     count_sizes,
-    entries_waiting,
+    enter,
     gather,
     give_access,
     pieces_size,
     publish,
-    take_access,
     write_pieces,
 )
 
@@ -153,6 +152,23 @@ def prefetch_entry(queue: int, slot: int) -> None:
 
 
 @inlined
+def leave(queue: int, missed: int, alike: int, run: int) -> None:
+    """Count the last run of packets of one length and those handed back; give the access word back."""
+    if run > 0:
+        count_sizes(queue, alike, run)
+    record(queue, QUEUE).missed += missed
+    give_access(queue)
+
+
+@inlined
+def rest(queue: int, waiting: int, n: int) -> int:
+    """End a burst of `n` packets that sends none: there is no buffer (`waiting` 0), or no access (-1)."""
+    if waiting >= 0:
+        leave(queue, n, 0, 0)
+    return 0
+
+
+@inlined
 def write_header(place: int, header: int) -> None:
     """Write the virtio-net header of a packet in one buffer: no offload, num_buffers 1 (virtio 1.2, 5.1.6.4.1)."""
     store64(place, 0)
@@ -163,64 +179,20 @@ def write_header(place: int, header: int) -> None:
 
 
 @inlined
-def enqueue(lcore: int, queue: int, burst: int, n: int, waiting: int, header: int, mergeable: int) -> int:
-    """Send up to `n` packets into the `waiting` buffers; return how many were taken from `burst` and freed."""
+def finish(
+    lcore: int, queue: int, burst: int, pool: int, shared: int, done: int, dropped: int, taken: int, total: int
+) -> None:
+    """Publish what was taken and free what was sent: at once when all mbufs are whole, single and of `pool`."""
     q = record(queue, QUEUE)
-    desc, mask, begin = q.desc, q.num - 1, q.next
-    avail, used = q.avail + AVAIL_RING, q.used + USED_RING
-    hit = q.regions + REGIONS_HIT
-    start, size, delta = load64(hit + REGION_START), load64(hit + REGION_LENGTH), load64(hit + REGION_DELTA)
-    done = taken = dropped = total = alike = run = 0
-    pool, shared = load64(load64(burst) + MBUF_POOL), 0
-    for ahead in range(min(AHEAD, n)):
-        prefetch_entry(queue, (begin + ahead) & mask)
-    while done < n and taken < waiting:
-        slot = (begin + taken) & mask
-        head = load_relaxed16(avail + AVAIL_ELEM_SIZE * slot)
-        if head > mask:
-            break_queue(queue, FAULT_HEAD, slot, head)
-            break
-        prefetch_entry(queue, (slot + AHEAD) & mask)
-        m = load64(burst + 8 * done)
-        rearm = load64(m + MBUF_REARM)
-        shared |= ((rearm & REARM_OWNERS_MASK) ^ REARM_ONE_OWNER) | (load64(m + MBUF_POOL) ^ pool)
-        shared |= load64(m + MBUF_OL_FLAGS) & ATTACHED
-        data = load64(m + MBUF_BUF_ADDR) + (rearm & 0xFFFF)
-        length = load16(m + MBUF_DATA_LEN)
-        address = load_relaxed64(desc + VRING_DESC_SIZE * head)
-        word = load_relaxed64(desc + VRING_DESC_SIZE * head + DESC_LEN)
-        offset, held = address - start, word & LENGTH_MASK
-        plain = (word >> FLAGS_SHIFT) & KIND_MASK == VRING_DESC_F_WRITE and length + header <= held
-        plain = plain and rearm & SEGMENTS_MASK == ONE_SEGMENT
-        if plain and address >= 0 and 0 <= offset <= size - held:
-            write_header(address + delta, header)
-            copy(address + delta + header, data, length)
-            store64(used + USED_ELEM_SIZE * slot, head | (length + header) << 32)
-            buffers = 1
-        else:
-            buffers = send_chain(queue, slot, waiting - taken, m, header, mergeable)
-            if buffers == STOP:
-                break
-            length = load32(m + MBUF_PKT_LEN)
-        done += 1
-        if buffers == DROPPED:
-            dropped += 1
-        else:
-            taken += buffers
-            total += length
-            alike, run = account(queue, length, load64(data), alike, run)
     if taken > 0:
         publish(queue, taken)
     if shared == 0:
         pool_put_bulk(lcore, pool, burst, done)
     else:
         mbuf_free_bulk(lcore, burst, done)
-    if run > 0:
-        count_sizes(queue, alike, run)
     q.packets += done - dropped
     q.errors += dropped
     q.bytes += total
-    return done
 
 
 def make_tx(variant: int) -> Callback:
@@ -229,16 +201,54 @@ def make_tx(variant: int) -> Callback:
     mergeable = int(variant == VARIANT_MERGEABLE)
 
     def tx(lcore: int, queue: int, burst: int, n: int) -> int:
-        if take_access(queue) == 0:
-            return 0
+        waiting = enter(queue, variant)
+        if waiting <= 0 or n <= 0:
+            return rest(queue, waiting, n)
         q = record(queue, QUEUE)
-        sent = 0
-        if q.variant == variant and n > 0:
-            waiting = entries_waiting(queue)
-            if waiting > 0:
-                sent = enqueue(lcore, queue, burst, n, waiting, header, mergeable)
-        q.missed += n - sent
-        give_access(queue)
-        return sent
+        desc, mask, begin = q.desc, q.num - 1, q.next
+        avail, used = q.avail + AVAIL_RING, q.used + USED_RING
+        hit = q.regions + REGIONS_HIT
+        start, size, delta = load64(hit + REGION_START), load64(hit + REGION_LENGTH), load64(hit + REGION_DELTA)
+        done = taken = dropped = total = alike = run = 0
+        pool, shared = load64(load64(burst) + MBUF_POOL), 0
+        for ahead in range(min(AHEAD, n)):
+            prefetch_entry(queue, (begin + ahead) & mask)
+        while done < n and taken < waiting:
+            slot = (begin + taken) & mask
+            head = load_relaxed16(avail + AVAIL_ELEM_SIZE * slot)
+            if head > mask:
+                break_queue(queue, FAULT_HEAD, slot, head)
+                break
+            prefetch_entry(queue, (slot + AHEAD) & mask)
+            m = load64(burst + 8 * done)
+            rearm = load64(m + MBUF_REARM)
+            shared |= ((rearm & REARM_OWNERS_MASK) ^ REARM_ONE_OWNER) | (load64(m + MBUF_POOL) ^ pool)
+            shared |= load64(m + MBUF_OL_FLAGS) & ATTACHED
+            data = load64(m + MBUF_BUF_ADDR) + (rearm & 0xFFFF)
+            length = load16(m + MBUF_DATA_LEN)
+            address = load_relaxed64(desc + VRING_DESC_SIZE * head)
+            word = load_relaxed64(desc + VRING_DESC_SIZE * head + DESC_LEN)
+            offset, held = address - start, word & LENGTH_MASK
+            plain = (word >> FLAGS_SHIFT) & KIND_MASK == VRING_DESC_F_WRITE and length + header <= held
+            if plain and rearm & SEGMENTS_MASK == ONE_SEGMENT and address >= 0 and 0 <= offset <= size - held:
+                write_header(address + delta, header)
+                copy(address + delta + header, data, length)
+                store64(used + USED_ELEM_SIZE * slot, head | (length + header) << 32)
+                buffers = 1
+            else:
+                buffers = send_chain(queue, slot, waiting - taken, m, header, mergeable)
+                if buffers == STOP:
+                    break
+                length = load32(m + MBUF_PKT_LEN)
+            done += 1
+            if buffers == DROPPED:
+                dropped += 1
+            else:
+                taken += buffers
+                total += length
+                alike, run = account(queue, length, load64(data), alike, run)
+        finish(lcore, queue, burst, pool, shared, done, dropped, taken, total)
+        leave(queue, n - done, alike, run)
+        return done
 
     return burst_callback(tx, f"vhost_tx_split_{'mergeable' if mergeable else header}")
