@@ -75,29 +75,32 @@ def _watch_table(ports: Sequence[Port], period: float, xstats: Sequence[str], wa
 def _table(
     ports: Sequence[Port], now: dict[int, PortSample], before: dict[int, PortSample], xstats: Sequence[str]
 ) -> Table:
+    """Return the table of this moment; without extended statistics it fits a terminal of 80 columns."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title="Port statistics")
-    for name in ("Port", "Name", "Link"):
-        table.add_column(name)
-    for name in ("RX Mpps", "RX Gbps", "TX Mpps", "TX Gbps", "RX packets", "TX packets", "Missed", "Errors", *xstats):
-        table.add_column(name, justify="right")
+    table = Table(title="Port statistics", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("Port", overflow="fold")
+    for name in ("RX Mpps", "TX Mpps", "RX Gbps", "TX Gbps", "RX total", "TX total", "Lost", *xstats):
+        table.add_column(name, justify="right", no_wrap=True)
     for port in ports:
         at, last = now[port.id], before[port.id]
-        rates = [at.rate(last, field) for field in ("ipackets", "ibytes", "opackets", "obytes")]
+        packets = [at.rate(last, field) / 1e6 for field in ("ipackets", "opackets")]
+        bits = [at.rate(last, field) * 8 / 1e9 for field in ("ibytes", "obytes")]
+        lost = at.imissed + at.rx_nombuf + at.ierrors + at.oerrors
         extended = port.xstats() if xstats else {}
         table.add_row(
-            str(port.id),
-            port.name,
-            "up" if port.link().up else "down",
-            f"{rates[0] / 1e6:.2f}",
-            f"{rates[1] * 8 / 1e9:.2f}",
-            f"{rates[2] / 1e6:.2f}",
-            f"{rates[3] * 8 / 1e9:.2f}",
-            f"{at.ipackets:,}",
-            f"{at.opackets:,}",
-            f"{at.imissed + at.rx_nombuf:,}",
-            f"{at.ierrors + at.oerrors:,}",
-            *(f"{extended.get(name, 0):,}" for name in xstats),
+            f"{port.id} {port.name}{'' if port.link().up else ' (down)'}",
+            *(f"{rate:.2f}" for rate in (*packets, *bits)),
+            *(_short(count) for count in (at.ipackets, at.opackets, lost)),
+            *(_short(extended.get(name, 0)) for name in xstats),
         )
     return table
+
+
+def _short(count: int) -> str:
+    """Return a count in at most seven characters: 1234, 12.35 M."""
+    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return str(count)
