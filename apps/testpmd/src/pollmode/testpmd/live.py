@@ -79,7 +79,7 @@ def _table(
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title="Port statistics", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(title="Port statistics", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, show_edge=False)
     table.add_column("Port", overflow="fold")
     for name in ("RX Mpps", "TX Mpps", "RX Gbps", "TX Gbps", "RX total", "TX total", "Lost", *xstats):
         table.add_column(name, justify="right", no_wrap=True)
