@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from net_virtio.rigs import RxRig, TxRig
+
 from pollmode.eal.memory import Memory
 from pollmode.mbuf import Mempool, create_pool
 from pollmode.net_virtio.queue import RxVirtQueue, TxVirtQueue

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
+
 from pollmode.eal.jit import Callback
 from pollmode.mbuf import Mempool, Packet
 from pollmode.net_virtio.queue import RxVirtQueue, TxVirtQueue

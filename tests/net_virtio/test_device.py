@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from net_virtio.rigs import FRAME
+
 from pollmode.bus_vdev import VdevBus
 from pollmode.eal.environment import Environment
 from pollmode.eal.errors import ConfigError, HostError, PollmodeError
@@ -148,7 +149,10 @@ def test_more_queue_pairs_than_the_back_end_has(pair: Pair) -> None:
 
 
 def test_128_queue_pairs(pair: Pair) -> None:
-    vhost, virtio = pair.vhost(queues=128), pair.bus.attach(f"net_virtio_user0,path={pair.path},queues=128,queue_size=32")
+    vhost, virtio = (
+        pair.vhost(queues=128),
+        pair.bus.attach(f"net_virtio_user0,path={pair.path},queues=128,queue_size=32"),
+    )
     virtio.configure(128, 128)
     tiny = create_pool(pair.bus._context.environment.memory, "tiny", 128 * 40, data_room=384, cache_size=0)
     for queue in range(128):
@@ -307,7 +311,7 @@ def test_jumbo_frames_without_mergeable_buffers_are_refused(pair: Pair) -> None:
 def test_an_offload_the_back_end_lacks_is_refused(pair: Pair) -> None:
     pair.vhost()
     virtio = pair.bus.attach(f"net_virtio_user0,path={pair.path}")
-    with pytest.raises(PollmodeError, match="CKSUM|CSUM"):
+    with pytest.raises(PollmodeError, match="CKSUM"):
         virtio.configure(1, 1, PortConfig(rx_offloads=RxOffload.UDP_CKSUM))
 
 

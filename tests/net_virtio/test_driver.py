@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from pollmode.bus_vdev import VdevBus
 from pollmode.eal import devargs
 from pollmode.eal.environment import Environment
@@ -25,8 +26,8 @@ def test_the_driver_has_dpdks_names() -> None:
 
 def test_defaults_are_dpdks_where_they_are_supported() -> None:
     assert read("path=/tmp/s") == {
-        "path": "/tmp/s", "mac": None, "queues": 1, "queue_size": 256, "server": False, "mrg_rxbuf": True, "speed": None,
-        "cq": False, "in_order": False, "packed_vq": False, "vectorized": False, "iface": None,
+        "path": "/tmp/s", "mac": None, "queues": 1, "queue_size": 256, "server": False, "mrg_rxbuf": True,
+        "speed": None, "cq": False, "in_order": False, "packed_vq": False, "vectorized": False, "iface": None,
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from net_virtio.rigs import RxRig, TxRig
+
 from pollmode.eal.jit import INTERPRETED
 from pollmode.mbuf import Mempool, Packet
 from pollmode.mbuf.layout import (
@@ -117,7 +118,16 @@ def test_a_checksum_start_past_the_packet(rx_rig: RxRigs, start: int, offset: in
     assert rig.queue.counters().errors == 1
 
 
-@pytest.mark.parametrize(("start", "offset", "good"), [(LENGTH - 2, 0, True), (LENGTH - 3, 1, True), (34, LENGTH - 36, True), (34, LENGTH - 35, False), (LENGTH - 1, 0, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("start", "offset", "good"),
+    [
+        (LENGTH - 2, 0, True),
+        (LENGTH - 3, 1, True),
+        (34, LENGTH - 36, True),
+        (34, LENGTH - 35, False),
+        (LENGTH - 1, 0, False),
+    ],
+)
 def test_a_checksum_at_the_very_end_of_the_packet(rx_rig: RxRigs, start: int, offset: int, good: bool) -> None:
     packet = receive(rx_rig(offload=True), net_header(flags=NEEDS, csum_start=start, csum_offset=offset))
     assert (packet is not None) == good

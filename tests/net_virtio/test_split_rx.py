@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from net_virtio.rigs import FRAME, PORT, RxRig
+
 from pollmode.mbuf import HEADROOM, Mempool
 from pollmode.mbuf.layout import RX_VLAN, RX_VLAN_STRIPPED
 

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from net_virtio.rigs import FRAME, RxRig
+
 from pollmode.eal.jit import INTERPRETED
+from pollmode.mbuf import Mempool
 from pollmode.net_virtio.layout import (
     FAULT_ID,
     FAULT_LENGTH,
@@ -31,6 +33,9 @@ EXAMPLES = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+
+IDENTITY = st.integers(0, 17) | st.integers(0, 2**32 - 1)
+LENGTH = st.integers(0, 2100) | st.just(2**32 - 1)
 
 
 def broken_by(rig: RxRig, fault: int, word: int | None = None) -> None:
@@ -78,7 +83,7 @@ def test_a_used_id_twice_in_two_bursts(rx_rig: Rigs, mergeable: bool) -> None:
     broken_by(rig, FAULT_NOT_OUT, identity)
 
 
-def test_a_used_id_that_was_never_posted(rx_rig: Rigs, pool) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_a_used_id_that_was_never_posted(rx_rig: Rigs, pool: Mempool) -> None:
     taken = pool.get(pool.available() - 4)
     rig = rx_rig()
     assert rig.posted == 4
@@ -134,7 +139,13 @@ def test_the_used_index_jumps_or_goes_back(rx_rig: Rigs, mergeable: bool, jump: 
 
 @pytest.mark.parametrize(
     ("buffers", "fault"),
-    [(0, FAULT_NUM_BUFFERS), (17, FAULT_NUM_BUFFERS), (65535, FAULT_NUM_BUFFERS), (2, FAULT_MISSING), (16, FAULT_MISSING)],
+    [
+        (0, FAULT_NUM_BUFFERS),
+        (17, FAULT_NUM_BUFFERS),
+        (65535, FAULT_NUM_BUFFERS),
+        (2, FAULT_MISSING),
+        (16, FAULT_MISSING),
+    ],
 )
 def test_num_buffers_that_cannot_be(rx_rig: Rigs, buffers: int, fault: int) -> None:
     rig = rx_rig()
@@ -168,7 +179,11 @@ def test_a_bad_entry_in_the_middle_of_a_chain(rx_rig: Rigs, bad: tuple[int, int]
 
 
 @EXAMPLES
-@given(entries=st.lists(st.tuples(st.integers(0, 17) | st.integers(0, 2**32 - 1), st.integers(0, 2100) | st.just(2**32 - 1)), max_size=20), header=st.binary(min_size=12, max_size=12), jump=st.integers(0, 20) | st.integers(0, 0xFFFF))  # fmt: skip
+@given(
+    entries=st.lists(st.tuples(IDENTITY, LENGTH), max_size=20),
+    header=st.binary(min_size=12, max_size=12),
+    jump=st.integers(0, 20) | st.integers(0, 0xFFFF),
+)
 def test_whatever_a_host_writes_no_mbuf_is_lost(
     rx_rig: Rigs, entries: list[tuple[int, int]], header: bytes, jump: int
 ) -> None:
@@ -178,7 +193,7 @@ def test_whatever_a_host_writes_no_mbuf_is_lost(
     rig.host.use(entries, publish=False)
     rig.host.set_used_index(jump)
     for _ in range(4):
-        assert all(14 <= len(frame) for frame in rig.receive())
+        assert all(len(frame) >= 14 for frame in rig.receive())
     rig.heal()
     rig.queue.end(rig.lcore)
     assert rig.pool.in_use() == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Transmitting on a split ring: where the header goes, chains, indirect tables, a full ring, whose mbuf is freed when."""
+"""Transmitting on a split ring: where the header goes, chains, indirect tables, a full ring, whose mbufs are freed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from net_virtio.rigs import FRAME, TxRig
+
 from pollmode.eal.memory import Memory
 from pollmode.mbuf import Mempool, Packet, create_pool
 from pollmode.mbuf.layout import TX_VLAN
@@ -76,9 +77,7 @@ def test_a_long_packet_is_a_chain(tx_rig: Rigs, pool: Mempool, variant: dict[str
 
 @VARIANTS
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "middle", "last"])
-def test_an_empty_segment_is_left_out(
-    tx_rig: Rigs, pool: Mempool, variant: dict[str, object], place: int
-) -> None:
+def test_an_empty_segment_is_left_out(tx_rig: Rigs, pool: Mempool, variant: dict[str, object], place: int) -> None:
     rig = tx_rig(**variant)
     parts = [frame(100), frame(200)]
     whole = b"".join(parts)

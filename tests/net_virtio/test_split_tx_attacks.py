@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from net_virtio.rigs import FRAME, TxRig
+
 from pollmode.eal.jit import INTERPRETED
 from pollmode.mbuf import Mempool, Packet
 from pollmode.net_virtio.layout import FAULT_ID, FAULT_NOT_OUT, FAULT_USED_INDEX
@@ -20,6 +21,8 @@ EXAMPLES = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+
+IDENTITY = st.integers(0, 17) | st.integers(0, 2**32 - 1)
 
 
 def send(rig: TxRig, count: int = 1) -> int:
@@ -112,7 +115,7 @@ def test_a_next_written_by_the_host_is_not_followed(tx_rig: Rigs, pool: Mempool)
 
 
 @EXAMPLES
-@given(entries=st.lists(st.integers(0, 17) | st.integers(0, 2**32 - 1), max_size=20), jump=st.integers(0, 20) | st.integers(0, 0xFFFF))  # fmt: skip
+@given(entries=st.lists(IDENTITY, max_size=20), jump=st.integers(0, 20) | st.integers(0, 0xFFFF))
 def test_whatever_a_host_writes_no_mbuf_is_lost(tx_rig: Rigs, entries: list[int], jump: int) -> None:
     rig = tx_rig()
     send(rig, 12)

@@ -162,7 +162,8 @@ class VirtioUser(Device):
         threshold = config.free_threshold
         if threshold and (threshold % 4 or threshold >= descriptors):
             raise ConfigError(
-                f"{self.name}: rx_free_thresh {threshold} must be a multiple of 4 and less than the {descriptors} descriptors"
+                f"{self.name}: rx_free_thresh {threshold} must be a multiple of 4 and "
+                f"less than the {descriptors} descriptors"
             )
         size = self._ring_size(descriptors)
         made = RxVirtQueue(self._memory, self._zone_name("rx", queue), 2 * queue, size, pool, threshold)
@@ -180,7 +181,9 @@ class VirtioUser(Device):
 
     def _ring_size(self, descriptors: int) -> int:
         if descriptors > self._queue_size:
-            log.notice(f"{self.name}: {descriptors} descriptors are more than queue_size={self._queue_size}, which holds")
+            log.notice(
+                f"{self.name}: {descriptors} descriptors are more than queue_size={self._queue_size}, which holds"
+            )
         return min(descriptors, self._queue_size)
 
     def _zone_name(self, direction: str, queue: int) -> str:

@@ -7,7 +7,19 @@ written from them. A header that does not fit its packet makes the packet an err
 
 from __future__ import annotations
 
-from pollmode.eal.jit import compiled, inlined, load16, load32, load64, load_relaxed16, store8, store16, store32, store64
+from pollmode.eal.jit import (
+    compiled,
+    inlined,
+    load16,
+    load32,
+    load64,
+    load_relaxed16,
+    store8,
+    store16,
+    store32,
+    store64,
+)
+from pollmode.eal.layout import offset_of
 from pollmode.mbuf.layout import (
     MBUF_OL_FLAGS,
     MBUF_PACKET_TYPE,
@@ -29,7 +41,6 @@ from pollmode.net.checksum import finish, raw_checksum
 from pollmode.net.ptype import header_lengths, packet_type, parse_headers
 from pollmode.net.tcp import TCP
 from pollmode.net.udp import UDP
-from pollmode.eal.layout import offset_of
 from pollmode.vhost.virtqueue import (
     HDR_CSUM_OFFSET,
     HDR_CSUM_START,

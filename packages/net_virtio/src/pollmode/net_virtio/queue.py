@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ class _Private:
         self.address: int = self.bytes.ctypes.data
 
 
-class VirtQueue:
+class VirtQueue(ABC):
     """One virtqueue, number `index` of its device: ring memory, record (at `address`), kick and call eventfds.
 
     Raises ConfigError for a size that is no power of two up to 32768, HostError when memory is short. `close` gives
@@ -157,8 +158,15 @@ class VirtQueue:
         ends = [*at_least[1 : len(SIZE_BINS)], 0]
         bins = {"undersize_packets": packets - at_least[0]}
         bins |= {name: at_least[i] - ends[i] for i, (name, _) in enumerate(SIZE_BINS)}
-        plain = (int(q[field]) for field in ("bytes", "errors", "nombuf", "multicast", "broadcast"))
-        return Counters(packets, *plain, bins={name: max(0, count) for name, count in bins.items()})
+        return Counters(
+            packets=packets,
+            bytes=int(q["bytes"]),
+            errors=int(q["errors"]),
+            nombuf=int(q["nombuf"]),
+            multicast=int(q["multicast"]),
+            broadcast=int(q["broadcast"]),
+            bins={name: max(0, count) for name, count in bins.items()},
+        )
 
     def clear_counters(self) -> None:
         """Set the counters to zero."""
@@ -166,6 +174,13 @@ class VirtQueue:
         for field in ("packets", "bytes", "errors", "nombuf", "multicast", "broadcast"):
             q[field] = 0
         q["sizes"] = 0
+
+    @abstractmethod
+    def end(self, lcore: int) -> int:
+        """Give back every mbuf that the device holds; returns how many packets. The device must be silent.
+
+        `lcore` is the caller's record.
+        """
 
     def close(self) -> None:
         """Give memory and descriptors back. Closing twice is harmless."""
@@ -180,9 +195,7 @@ class VirtQueue:
 class RxVirtQueue(VirtQueue):
     """A receive queue, filled from `pool`."""
 
-    def __init__(
-        self, memory: Memory, name: str, index: int, entries: int, pool: Mempool, threshold: int = 0
-    ) -> None:
+    def __init__(self, memory: Memory, name: str, index: int, entries: int, pool: Mempool, threshold: int = 0) -> None:
         super().__init__(memory, name, index, entries, threshold)
         self.pool = pool
 
@@ -199,7 +212,7 @@ class RxVirtQueue(VirtQueue):
         return post_all(lcore, self.address)
 
     def end(self, lcore: int) -> int:
-        """Give every buffer that the device holds back to the pool; returns how many. The device must be silent."""
+        """Put every posted buffer back into the pool; see `VirtQueue.end`."""
         return give_back_posted(lcore, self.address)
 
 
@@ -213,5 +226,5 @@ class TxVirtQueue(VirtQueue):
         self._begin()
 
     def end(self, lcore: int) -> int:
-        """Free every packet that the device holds; returns how many. The device must be silent."""
+        """Free every unsent packet; see `VirtQueue.end`."""
         return give_back_unsent(lcore, self.address)

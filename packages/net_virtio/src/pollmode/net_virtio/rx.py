@@ -33,7 +33,6 @@ from pollmode.eal.jit import (
 )
 from pollmode.mbuf import pool_get_bulk
 from pollmode.mbuf.layout import (
-    HEADROOM,
     MBUF_DATA_LEN,
     MBUF_DATA_OFF,
     MBUF_NB_SEGS,
@@ -153,7 +152,7 @@ def take_one(lcore: int, queue: int) -> int:
     identity = element & WORD32
     length = (element >> 32) & WORD32
     shadow = view(q.shadow, q.mask + 1, I8)
-    cookie = shadow[identity & q.mask]
+    cookie: int = shadow[identity & q.mask]
     if identity > q.mask or cookie == 0 or length == 0 or length > q.room:
         refuse(lcore, queue, element, cookie, 1)
         return 0
@@ -229,7 +228,8 @@ def post_all(lcore: int, queue: int) -> int:
     while q.free > 0 and q.free != before:
         before = q.free
         refill(lcore, queue, 0)
-    return q.mask + 1 - q.free
+    posted: int = q.mask + 1 - q.free
+    return posted
 
 
 @compiled
@@ -257,7 +257,7 @@ def write_segment(m: int, rearm: int, length: int) -> None:
 
 @compiled
 def check_merge(queue: int, first: int, header: int, buffers: int, arrived: int) -> int:
-    """Return 1 when a packet of `buffers` buffers can be what it says: `first` bytes in the first, `arrived` buffers."""
+    """Return 1 when a packet of `buffers` buffers can be, with `first` bytes in its first and `arrived` buffers there."""
     q = record(queue, VIRTQUEUE)
     slot = q.used_idx & q.mask
     if buffers == 0 or buffers > q.mask + 1:

@@ -169,7 +169,9 @@ class Transport:
     def _lose(self, frontend: Frontend) -> None:
         way_out = "waiting for it to come back"
         if not self.server:
-            way_out = "client mode does not connect again: start the back end, then stop and start the port, or use server=1"
+            way_out = (
+                "client mode does not connect again: start the back end, then stop and start the port, or use server=1"
+            )
         with self.lock:
             if self._frontend is not frontend:
                 return
