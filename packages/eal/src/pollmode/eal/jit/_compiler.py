@@ -8,12 +8,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from numba import njit, types
+from numba import types
 from numba.core import sigutils
 from numba.core.ccallback import CFunc
+from numba.core.registry import CPUDispatcher
 
 from pollmode.eal.jit._cache import SourceKeyedCache
 from pollmode.eal.jit._callback import BurstFunction, Callback
+from pollmode.eal.jit._linking import OPTIONS, linked
 from pollmode.eal.jit._perf import name_to_perf
 from pollmode.eal.jit._perf import wanted as perf_wanted
 
@@ -22,8 +24,28 @@ R = TypeVar("R")
 
 BURST_SIGNATURE = types.int64(types.int64, types.int64, types.int64, types.int64)
 
-# numpy's error model: a division by zero is not worth a branch and an exception in a hot path.
-OPTIONS = {"nogil": True, "error_model": "numpy"}
+
+class EntryPoint(CPUDispatcher):  # type: ignore[misc, unused-ignore]  # numba is not typed
+    """A function that the interpreter calls; compiled code that calls it links it.
+
+    It has one version, all int64: narrower integers and constants in a caller are widened, instead of a version each.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function, targetoptions={**OPTIONS, "nopython": True, "boundscheck": None})
+        self._cache = SourceKeyedCache(function, function.__name__)
+        self._linked = linked(function)
+        self._arguments = (types.int64,) * len(inspect.signature(function).parameters)
+
+    def compile(self, sig: Any) -> Any:
+        return super().compile(self._arguments)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        self._linked.compile(self._arguments)
+        return self._linked.get_call_template(self._arguments, kws)
+
+    def get_overload(self, sig: Any) -> Any:
+        return self._linked.get_overload(sig)
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
@@ -31,18 +53,12 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
     For loops and set-up work that the interpreter calls. Arguments are Python integers, int64 inside.
     """
-    dispatcher = njit(**OPTIONS)(function)
-    dispatcher._cache = SourceKeyedCache(function, function.__name__)
-    compile_signature = dispatcher.compile
-    arguments = (types.int64,) * len(inspect.signature(function).parameters)
-    # One version: narrower integers and constants in a caller are widened, instead of giving a version each.
-    dispatcher.compile = lambda signature: compile_signature(arguments)
-    return dispatcher  # type: ignore[no-any-return]
+    return EntryPoint(function)
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` into each compiled function that calls it."""
-    return njit(forceinline=True, **OPTIONS)(function)  # type: ignore[no-any-return]
+    return linked(function, forceinline=True)  # type: ignore[no-any-return]
 
 
 def compile_now(function: Callable[..., Any], arguments: int) -> None:

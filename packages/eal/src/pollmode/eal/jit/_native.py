@@ -13,9 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from pollmode.eal.jit._linking import linked
 
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
@@ -276,7 +278,6 @@ def _stack_word(typingctx, value):
     return types.int64(types.int64), codegen
 
 
-@njit(nogil=True)
 def write_eventfd(fd):
     return _call_write(_libc_write(), fd, _stack_word(1), 8)
 
@@ -291,11 +292,14 @@ def as_pointer(typingctx, address):
     return types.voidptr(types.int64), codegen
 
 
-@njit(nogil=True, forceinline=True)
 def record(address, dtype):
     return carray(as_pointer(address), 1, dtype)[0]
 
 
-@njit(nogil=True, forceinline=True)
 def view(address, count, dtype):
     return carray(as_pointer(address), count, dtype)
+
+
+write_eventfd = linked(write_eventfd)
+record = linked(record, forceinline=True)
+view = linked(view, forceinline=True)
