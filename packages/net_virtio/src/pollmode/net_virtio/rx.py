@@ -257,7 +257,7 @@ def write_segment(m: int, rearm: int, length: int) -> None:
 
 @compiled
 def check_merge(queue: int, first: int, header: int, buffers: int, arrived: int) -> int:
-    """Return 1 when a packet of `buffers` buffers can be, with `first` bytes in its first and `arrived` buffers there."""
+    """Return 1 when a packet can have `buffers` buffers, `first` bytes in its first, with `arrived` buffers there."""
     q = record(queue, VIRTQUEUE)
     slot = q.used_idx & q.mask
     if buffers == 0 or buffers > q.mask + 1:
