@@ -87,7 +87,7 @@ MAX_FRAME: Final = 65535 + 14  # an IP packet behind an Ethernet header
 MIN_RX_ROOM: Final = 64  # data bytes of an mbuf to receive into
 MAX_SEGMENTS: Final = 1024  # mbufs of one packet
 IDLE_MAX: Final = 8  # empty polls after which each further one waits
-IDLE_PAUSES: Final = 4  # PAUSE instructions of such a wait
+IDLE_PAUSES: Final = 2  # PAUSE instructions of such a wait
 
 # What the front end did: the code in `broken`, and its words in the fault's text.
 FAULT_NONE: Final = 0
