@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ class Pair:
 
     def attach(self, text: str, queues: int = 1, descriptors: int = 64, config: PortConfig | None = None) -> Port:
         """Attach, configure and start a port."""
-        port = self.bus.attach(text)
+        port: Port = self.bus.attach(text)
         self.set_up(port, queues, descriptors, config)
         port.start()
         return port
@@ -61,7 +62,11 @@ class Pair:
 
     def up(self, *ports: Port) -> None:
         for port in ports:
-            until(lambda port=port: port.link().up, f"the link of {port.name}")
+            until(partial(self._is_up, port), f"the link of {port.name}")
+
+    @staticmethod
+    def _is_up(port: Port) -> bool:
+        return port.link().up
 
     def drop(self, port: Port) -> None:
         if port.state.value == "started":
@@ -202,7 +207,7 @@ def test_configured_again_with_other_queues(pair: Pair) -> None:
 def test_server_mode_waits_for_its_back_end_and_tells_of_the_link(pair: Pair) -> None:
     virtio = pair.virtio(",server=1")
     told: list[bool] = []
-    virtio.on(Event.INTR_LSC, lambda port, event, detail: told.append(detail.up))  # type: ignore[attr-defined]  # a Link
+    virtio.on(Event.INTR_LSC, lambda port, event, detail: told.append(detail.up))
     assert not virtio.link().up
     burst = Burst()
     assert virtio.rx(0, burst) == 0
@@ -215,7 +220,7 @@ def test_server_mode_waits_for_its_back_end_and_tells_of_the_link(pair: Pair) ->
 def test_server_mode_resumes_with_every_back_end_that_comes(pair: Pair) -> None:
     virtio = pair.virtio(",server=1")
     told: list[bool] = []
-    virtio.on(Event.INTR_LSC, lambda port, event, detail: told.append(detail.up))  # type: ignore[attr-defined]  # a Link
+    virtio.on(Event.INTR_LSC, lambda port, event, detail: told.append(detail.up))
     for _ in range(4):
         vhost = pair.vhost(",client=1")
         pair.up(virtio, vhost)
@@ -295,7 +300,7 @@ def test_a_ring_is_no_larger_than_queue_size(pair: Pair) -> None:
     virtio = pair.bus.attach(f"net_virtio_user0,path={pair.path},queue_size=64")
     virtio.configure(1, 1)
     virtio.setup_rx_queue(0, 512, pair.pool)
-    assert virtio.device._rx[0].entries == 64  # type: ignore[attr-defined]  # the driver's own
+    assert virtio.device._rx[0].entries == 64
     with pytest.raises(ConfigError, match="power of two"):
         virtio.setup_tx_queue(0, 48)
 

@@ -35,7 +35,7 @@ from .layout import (
     TX_SLOT_SIZE,
     VIRTQUEUE,
 )
-from .rx import give_back_posted, post_all
+from .refill import give_back_posted, post_all
 from .tx import give_back_unsent
 
 if TYPE_CHECKING:

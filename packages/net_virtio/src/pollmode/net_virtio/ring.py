@@ -130,8 +130,8 @@ def is_broadcast(data: int) -> int:
 
 
 @inlined
-def count_sizes(queue: int, lengths: int, count: int) -> None:
-    """Add the first `count` lengths (i4) at `lengths` to the bytes and the size counters.
+def count_packets(queue: int, lengths: int, count: int, group: int, broadcast: int) -> None:
+    """Count `count` packets of the lengths (i4) at `lengths`, `group` of them to many, `broadcast` of these to all.
 
     Cumulative counters need no branch and no table: the compiler makes vector compares of this loop.
     """
@@ -150,6 +150,8 @@ def count_sizes(queue: int, lengths: int, count: int) -> None:
     q = record(queue, VIRTQUEUE)
     q.packets += count
     q.bytes += total
+    q.multicast += group - broadcast
+    q.broadcast += broadcast
     sizes = view(queue + QUEUE_SIZES, 8, I8)
     sizes[0] += at64
     sizes[1] += at65

@@ -76,7 +76,7 @@ from .ring import (
     I8,
     NEXT_SHIFT,
     break_queue,
-    count_sizes,
+    count_packets,
     free_packet,
     is_broadcast,
     is_group,
@@ -281,6 +281,24 @@ def send_special(
 
 
 @inlined
+def is_plain(m: int, rearm: int, flags: int, held: int, pool: int, header: int) -> bool:
+    """Tell whether a packet is the common one: one segment of one owner, of the queue's pool, with enough headroom."""
+    owned = ((rearm ^ REARM_ONE_OWNER) & REARM_OWNERS_MASK == 0) & (flags & (ATTACHED | TX_VLAN) == 0)
+    return owned & (rearm & OFFSET_MASK >= header) & (load64(m + MBUF_POOL) == pool) & (held >= MIN_FRAME)
+
+
+@inlined
+def write_plain(desc: int, identity: int, m: int, data: int, held: int, header: int, asks: bool) -> None:
+    """Write the header before a common packet's data, and its one descriptor."""
+    if asks:
+        write_header(data - header, header, m)
+    else:
+        clear_header(data - header, header)
+    store64(desc + VRING_DESC_SIZE * identity, data - header)
+    store64(desc + VRING_DESC_SIZE * identity + DESC_LEN, held + header)
+
+
+@inlined
 def send(
     lcore: int, queue: int, burst: int, n: int, header: int, offload: bool, indirect: bool, any_layout: bool
 ) -> int:
@@ -299,25 +317,14 @@ def send(
         m = load64(burst + 8 * sent)
         if sent + AHEAD < n:
             prefetch_write(load64(burst + 8 * (sent + AHEAD)) + MBUF_SIZE + HEADROOM - header)
-        rearm = load64(m + MBUF_REARM)
-        flags = load64(m + MBUF_OL_FLAGS)
-        held = load16(m + MBUF_DATA_LEN)
+        rearm, flags, held = load64(m + MBUF_REARM), load64(m + MBUF_OL_FLAGS), load16(m + MBUF_DATA_LEN)
         data = load64(m + MBUF_BUF_ADDR) + (rearm & OFFSET_MASK)
-        plain = ((rearm ^ REARM_ONE_OWNER) & REARM_OWNERS_MASK == 0) & (flags & (ATTACHED | TX_VLAN) == 0)
-        plain &= (rearm & OFFSET_MASK >= header) & (load64(m + MBUF_POOL) == pool) & (held >= MIN_FRAME)
-        if any_layout and plain and free > 0:
-            if offload and flags & CHECKSUM_FLAGS:
-                write_header(data - header, header, m)
-            else:
-                clear_header(data - header, header)
+        if any_layout and free > 0 and is_plain(m, rearm, flags, held, pool, header):
             identity = load16(ids + 2 * (head & mask))
+            write_plain(desc, identity, m, data, held, header, offload and flags & CHECKSUM_FLAGS != 0)
             shadow[identity] = m
-            store64(desc + VRING_DESC_SIZE * identity, data - header)
-            store64(desc + VRING_DESC_SIZE * identity + DESC_LEN, held + header)
             offer(entries, mask, position + placed, identity)
-            head += 1
-            free -= 1
-            untagged += 1
+            head, free, untagged = head + 1, free - 1, untagged + 1
         else:
             q.free, q.free_head, q.untagged = free, head & mask, q.untagged + untagged
             outcome = send_special(lcore, queue, m, position + placed, header, offload, indirect, any_layout)
@@ -334,10 +341,8 @@ def send(
         placed += 1
         sent += 1
     q.free, q.free_head, q.untagged = free, head & mask, q.untagged + untagged
-    q.multicast += group - broadcast
-    q.broadcast += broadcast
     if placed > 0:
-        count_sizes(queue, lengths, placed)
+        count_packets(queue, lengths, placed, group, broadcast)
         publish(queue, placed)
     return sent
 
