@@ -16,12 +16,12 @@
 
 static struct rte_ring *sp, *mp;
 static struct rte_mempool *cached, *uncached, *mbufs;
-static unsigned char bytes[2048];
+static unsigned char bytes[2048] __rte_cache_aligned;
 static volatile uint16_t sink;
 
 static double ring_bulk(struct rte_ring *r, long n)
 {
-	void *objs[BULK] = {0};
+	void *objs[BULK] __rte_cache_aligned = {0};
 	uint64_t t = rte_rdtsc();
 	for (long i = 0; i < n; i++) {
 		rte_ring_enqueue_bulk(r, objs, BULK, NULL);
@@ -43,7 +43,7 @@ static double ring_single(struct rte_ring *r, long n)
 
 static double pool_bulk(struct rte_mempool *pool, long n)
 {
-	void *objs[BULK];
+	void *objs[BULK] __rte_cache_aligned;
 	uint64_t t = rte_rdtsc();
 	for (long i = 0; i < n; i++) {
 		if (rte_mempool_get_bulk(pool, objs, BULK) == 0)
@@ -54,7 +54,7 @@ static double pool_bulk(struct rte_mempool *pool, long n)
 
 static double mbuf_bulk(long n)
 {
-	struct rte_mbuf *burst[BULK];
+	struct rte_mbuf *burst[BULK] __rte_cache_aligned;
 	uint64_t t = rte_rdtsc();
 	for (long i = 0; i < n; i++) {
 		if (rte_pktmbuf_alloc_bulk(mbufs, burst, BULK) == 0)

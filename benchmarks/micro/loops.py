@@ -108,8 +108,9 @@ class Bench:
     def __init__(self) -> None:
         self.memory = memory.private(ROOM)
         self._lcore = np.zeros(1, LCORE)
-        self._objs = np.zeros(2 * BULK, np.int64)
-        self._bytes = np.arange(2048, dtype=np.uint32).astype(np.uint8) * np.uint8(7)
+        self._objs = self.memory.reserve("objs", 16 * BULK)  # on a cache line, like the C program's array
+        self._bytes = self.memory.reserve("bytes", 2048)
+        self._bytes.array(np.uint8, 2048)[:] = np.arange(2048) * 7 % 256
         self._single = ring.create(self.memory, "sp", 1024, single_producer=True, single_consumer=True)
         self._many = ring.create(self.memory, "mp", 1024)
         self._cached = mempool.create(self.memory, "cached", COUNT, element_size=2048, cache_size=256)
@@ -118,7 +119,7 @@ class Bench:
 
     def loops(self) -> list[Loop]:
         """Return the rows of the table, each ready to run for a number of rounds."""
-        lcore, objs, text = self._lcore.ctypes.data, self._objs.ctypes.data, self._bytes.ctypes.data
+        lcore, objs, text = self._lcore.ctypes.data, self._objs.address, self._bytes.address
         sp, mp, mbufs = self._single.address, self._many.address, self._mbufs.address
         sums = [
             Loop(f"checksum_{length}", 1, lambda n, length=length: checksum(text, length, objs, n))  # type: ignore[misc]

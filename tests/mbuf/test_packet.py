@@ -236,6 +236,13 @@ def test_a_burst_that_holds_an_mbuf_twice_frees_nothing(mbufs: Mempool) -> None:
     burst.free()
 
 
+@pytest.mark.parametrize("capacity", [1, 7, 32, 100])
+def test_the_array_stands_on_a_cache_line(capacity: int) -> None:
+    bursts = [Burst(capacity) for _ in range(4)]
+    assert [burst.address % 64 for burst in bursts] == [0] * 4
+    assert [burst.capacity for burst in bursts] == [capacity] * 4
+
+
 def test_ports_fill_and_drop(mbufs: Mempool) -> None:
     source, burst = Burst(4), Burst(4)
     source.alloc(mbufs, 3)

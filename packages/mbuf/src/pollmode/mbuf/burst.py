@@ -13,7 +13,7 @@ from pollmode.eal.errors import ConfigError
 from pollmode.eal.jit import compiled
 from pollmode.mbuf.alloc import mbuf_alloc_bulk, mbuf_free_bulk
 from pollmode.mbuf.check import mbuf_record, require_mbuf
-from pollmode.mbuf.layout import MBUF
+from pollmode.mbuf.layout import CACHE_LINE, MBUF
 from pollmode.mbuf.mempool import CONTROL_LCORE, Mempool
 from pollmode.mbuf.packet import Packet
 
@@ -41,7 +41,10 @@ class Burst:
     def __init__(self, capacity: int = 32) -> None:
         if capacity < 1:
             raise ConfigError(f"a burst of {capacity} packets can't be made: at least 1")
-        self._addresses = np.zeros(capacity, np.int64)
+        # On a cache line of its own: a vector copy that crosses two lines takes twice as long.
+        room = np.zeros(capacity + CACHE_LINE // 8, np.int64)
+        first = -room.ctypes.data % CACHE_LINE // 8
+        self._addresses = room[first : first + capacity]
         self._count = 0
 
     @classmethod
