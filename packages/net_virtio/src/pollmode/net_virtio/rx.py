@@ -54,6 +54,7 @@ from pollmode.vhost.virtqueue import (
 )
 
 from .layout import (
+    CACHE_LINE,
     FAULT_ID,
     FAULT_LENGTH,
     FAULT_MISSING,
@@ -119,6 +120,7 @@ def take(lcore: int, queue: int, burst: int, count: int, least: int) -> int:
         if (identity <= mask) & (cookie != 0) & (length >= least) & (length <= room):
             prefetch_write(cookie)
             prefetch(cookie + header_offset)
+            prefetch(cookie + header_offset + CACHE_LINE)
             store64(burst + 8 * kept, cookie)
             store32(lengths + 4 * kept, length)
             kept += 1
