@@ -3,8 +3,8 @@
 
 numba makes each compiled function a whole: optimised, assembled, with wrappers for the interpreter and for C. A helper
 of a hot path needs none of it, since its caller links its intermediate code and optimises the result. Leaving it out
-takes a cold start to a quarter (36 s of processor time to 9 s for both ends of a vhost-user socket). What is left out is
-made when such a function is called from the interpreter after all.
+takes a cold start to a quarter (36 s of processor time to 9 s for both ends of a vhost-user socket). What is left out
+is made when such a function is called from the interpreter after all.
 """
 
 # mypy: disable-error-code="no-untyped-call, misc, attr-defined"
