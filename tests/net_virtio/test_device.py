@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from net_virtio.rigs import FRAME
+from support.numbered import BURST, churn
 
 from pollmode.bus_vdev import VdevBus
 from pollmode.eal.environment import Environment
@@ -293,6 +295,40 @@ def test_free_thresholds_have_dpdks_limits(pair: Pair) -> None:
             virtio.setup_rx_queue(0, 64, pair.pool, QueueConfig(free_threshold=threshold))
     with pytest.raises(ConfigError, match="less than the 64 descriptors less 3"):
         virtio.setup_tx_queue(0, 64, QueueConfig(free_threshold=61))
+
+
+def test_free_thresholds_are_judged_by_the_ring_there_is(pair: Pair) -> None:
+    pair.vhost()
+    virtio = pair.bus.attach(f"net_virtio_user0,path={pair.path},queue_size=64")
+    virtio.configure(1, 1)
+    with pytest.raises(ConfigError, match="less than the 64 descriptors"):
+        virtio.setup_rx_queue(0, 512, pair.pool, QueueConfig(free_threshold=128))
+
+
+def test_back_ends_come_and_go_while_an_lcore_polls(pair: Pair, environment: Environment) -> None:
+    virtio = pair.virtio(",server=1")
+    counts, burst = np.zeros(2, np.int64), np.zeros(BURST, np.int64)
+    words = [pair.ports.dispatch, virtio.id, pair.pool.address, 64, burst.ctypes.data, counts.ctypes.data]
+    environment.lcores.launch(0, churn, *words)
+    try:
+        for _ in range(4):
+            vhost = pair.vhost(",client=1")
+            pair.up(virtio, vhost)
+            received = Burst()
+            before = int(counts[1])
+
+            def echoed(vhost: Port = vhost, received: Burst = received, before: int = before) -> bool:
+                if vhost.rx(0, received):
+                    vhost.tx(0, received)
+                received.free()
+                return int(counts[1]) > before
+
+            until(echoed, "frames to come back")
+            pair.drop(vhost)
+    finally:
+        environment.lcores.stop()
+        environment.lcores.wait(0)
+    assert virtio.device.faults() == []
 
 
 def test_a_ring_is_no_larger_than_queue_size(pair: Pair) -> None:

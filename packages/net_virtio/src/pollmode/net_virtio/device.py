@@ -102,7 +102,7 @@ class VirtioUser(Device):
     def info(self) -> DeviceInfo:
         """Return the limits of DPDK's driver; offloads are those that the present back end makes possible."""
         limits = DescriptorLimits(maximum=32768, minimum=MIN_RING, segments_max=MAX_SEGMENTS)
-        overhead = MIN_FRAME + VLAN_TAG_SIZE + HDR_MRG_SIZE + VLAN_TAG_SIZE
+        overhead = MIN_FRAME + VLAN_TAG_SIZE + HDR_MRG_SIZE
         return DeviceInfo(
             max_rx_queues=self._pairs,
             max_tx_queues=self._pairs,
@@ -159,24 +159,21 @@ class VirtioUser(Device):
                 f"{self.name}: frames of an MTU of {self._config.mtu} have up to {frame} bytes, an mbuf of pool "
                 f"{pool.name} holds {room}; use mrg_rxbuf=1, larger mbufs or a smaller MTU"
             )
-        threshold = config.free_threshold
-        if threshold and (threshold % 4 or threshold >= descriptors):
+        size, threshold = self._ring_size(descriptors), config.free_threshold
+        if threshold and (threshold % 4 or threshold >= size):
             raise ConfigError(
-                f"{self.name}: rx_free_thresh {threshold} must be a multiple of 4 and "
-                f"less than the {descriptors} descriptors"
+                f"{self.name}: rx_free_thresh {threshold} must be a multiple of 4 and less than the {size} descriptors"
             )
-        size = self._ring_size(descriptors)
         made = RxVirtQueue(self._memory, self._zone_name("rx", queue), 2 * queue, size, pool, threshold)
         self._rx[queue] = made
 
     def setup_tx_queue(self, queue: int, descriptors: int, config: QueueConfig) -> None:
         """Make a transmit queue; `queue_size` is its largest ring."""
-        threshold = config.free_threshold
-        if threshold and threshold >= descriptors - 3:
+        size, threshold = self._ring_size(descriptors), config.free_threshold
+        if threshold and threshold >= size - 3:
             raise ConfigError(
-                f"{self.name}: tx_free_thresh {threshold} must be less than the {descriptors} descriptors less 3"
+                f"{self.name}: tx_free_thresh {threshold} must be less than the {size} descriptors less 3"
             )
-        size = self._ring_size(descriptors)
         self._tx[queue] = TxVirtQueue(self._memory, self._zone_name("tx", queue), 2 * queue + 1, size, threshold)
 
     def _ring_size(self, descriptors: int) -> int:
@@ -239,7 +236,7 @@ class VirtioUser(Device):
         self._compile()
         header = self._variant().header
         for number, rx in self._rx.items():
-            posted = rx.begin(self._lcore, header, self._port_id())
+            posted = rx.begin(self._lcore, header, self.port.id)
             if posted < rx.entries:
                 log.warning(
                     f"{self.name}: Rx queue {number} has {posted} of {rx.entries} buffers: pool {rx.pool.name} is empty"
@@ -263,9 +260,6 @@ class VirtioUser(Device):
     def _end_rings(self) -> None:
         for queue in (*self._rx.values(), *self._tx.values()):
             queue.end(self._lcore)
-
-    def _port_id(self) -> int:
-        return self.port.id
 
     # The back end comes and goes; on the transport's thread, with its lock held.
 
