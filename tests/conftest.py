@@ -13,7 +13,6 @@ from pollmode.eal.environment import Environment
 from pollmode.eal.lcore import Lcores
 from pollmode.eal.memory import Memory, private
 
-
 # The machine may be busy, and what is compiled in an example is slow once. CI tries the same examples every time.
 settings.register_profile("pollmode", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("pollmode")

@@ -13,7 +13,14 @@ from benchmarks.side_by_side.programs import DPDK, OURS, Testpmd, rates, running
 
 FORWARDING_CPU = 1
 PEER_CPU = 0
-COMMON = ("--no-mlockall", "--total-num-mbufs=16384", "--rxd=1024", "--txd=1024", "--nb-cores=1")
+COMMON = (
+    "--no-mlockall",
+    "--disable-link-check",
+    "--total-num-mbufs=16384",
+    "--rxd=1024",
+    "--txd=1024",
+    "--nb-cores=1",
+)
 
 
 def eal(name: str, *vdevs: str, cpu: int) -> list[str]:

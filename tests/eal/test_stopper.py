@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from pollmode.eal.errors import InternalError
-from pollmode.eal.stopper import Stopper
+from pollmode.eal.stopper import SAME_SIGNAL, Stopper
 
 STUBBORN = """
 import time
@@ -84,6 +85,19 @@ def test_a_second_signal_ends_the_process_at_once(stubborn: subprocess.Popen[str
     assert stubborn.stdout.readline() == "ready\n"
     stubborn.send_signal(number)
     assert stubborn.stdout.readline() == f"asked by {int(number)}\n"
+    time.sleep(SAME_SIGNAL + 0.1)
     stubborn.send_signal(number)
     assert stubborn.wait(60) == -number
     assert "Forced to quit by a second signal" in stubborn.stderr.read()
+
+
+def test_one_signal_that_comes_twice_at_once_is_one(stubborn: subprocess.Popen[str]) -> None:
+    assert stubborn.stdout is not None
+    assert stubborn.stdout.readline() == "ready\n"
+    stubborn.send_signal(signal.SIGINT)
+    stubborn.send_signal(signal.SIGTERM)
+    assert stubborn.stdout.readline().startswith("asked by")
+    time.sleep(0.1)
+    assert stubborn.poll() is None
+    stubborn.kill()
+    stubborn.wait(60)

@@ -58,7 +58,13 @@ def testpmd() -> Iterator[Callable[[str, Case], Program]]:
     def start(vdev: str, case: Case) -> Program:
         prefix = f"ours{os.getpid()}x{next(_serial)}"
         eal = ["--no-huge", "--in-memory", "--no-pci", "-m", "128", "--lcores", "0@0,1@1", "--file-prefix", prefix]
-        app = ["--total-num-mbufs=8192", "--stats-period=1", f"--forward-mode={case.mode}", *case.options]
+        app = [
+            "--total-num-mbufs=8192",
+            "--disable-link-check",
+            "--stats-period=1",
+            f"--forward-mode={case.mode}",
+            *case.options,
+        ]
         app += ["--tx-first"] if case.mode in ("io", "mac") else []
         started.append(Program([TESTPMD, *eal, "--vdev", vdev, "--", *app]))
         return started[-1]

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How an application is stopped: the first SIGINT or SIGTERM asks it to end, a second one ends it at once.
+"""How an application is stopped: the first SIGINT or SIGTERM asks it to end, a later one ends it at once.
+
+timeout(1) and terminals send a signal to a process and to its group, so the same one may come twice at once: what comes
+within half a second of the first is the first.
 
 A handler of Python runs in the main thread, between two bytecodes, perhaps while that thread holds a lock: it may set
 words and write descriptors, and must take no lock. So waiting is on an eventfd, not on a `threading.Event`.
@@ -11,6 +14,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
@@ -20,6 +24,8 @@ from pollmode.eal.errors import InternalError
 __all__ = ["Stopper"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAME_SIGNAL = 0.5
+"""Seconds after the first signal in which another one is taken for the same."""
 
 
 class Stopper:
@@ -32,6 +38,7 @@ class Stopper:
     def __init__(self, on_stop: Callable[[], None] | None = None) -> None:
         self.requested = False
         self.signal: int | None = None
+        self._signalled = 0.0
         self._on_stop = on_stop
         self._wake = -1
         self._before: dict[signal.Signals, Any] = {}
@@ -72,9 +79,11 @@ class Stopper:
         return self.requested
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.signal is not None and time.monotonic() < self._signalled + SAME_SIGNAL:
+            return
         if self.requested:
             os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\nForced to quit by a second signal\n")
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        self.signal = number
+        self.signal, self._signalled = number, time.monotonic()
         self.stop()
