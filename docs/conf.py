@@ -2,7 +2,7 @@
 """How Sphinx builds the pages: plain Markdown."""
 
 project = "Pollmode"
-copyright = "2026, the Pollmode developers"  # noqa: A001  # Sphinx's name
+copyright = "2026, the Pollmode developers"  # Sphinx's name
 extensions = ["myst_parser"]
 myst_heading_anchors = 3
 html_theme = "alabaster"
