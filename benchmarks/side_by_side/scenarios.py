@@ -49,7 +49,7 @@ class OneCore:
             virtio = f"net_virtio_user0,path={path},queue_size=1024,mrg_rxbuf={self.mergeable}"
             app = [*COMMON, f"--txpkts={self.frame - 4}"]
             if program is OURS:
-                begin = ["--tx-first", "--stats-period", "1"]
+                begin = ["--tx-first=8", "--stats-period", "1"]
                 with running([*program, *eal("one", vhost, virtio, cpu=FORWARDING_CPU), "--", *app, *begin]) as ours:
                     return rates(ours, 2, seconds)[0]
             argv = [*program, *eal("one", vhost, cpu=FORWARDING_CPU), "--", "-i", "--mask-event=all", *app]

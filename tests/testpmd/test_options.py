@@ -25,7 +25,8 @@ def test_the_defaults_are_dpdks() -> None:
 @pytest.mark.parametrize(
     ("line", "field", "value"),
     [
-        ("--tx-first", "tx_first", True),
+        ("--tx-first", "tx_first", 1),
+        ("--tx-first=8", "tx_first", 8),
         ("--stats-period 2", "stats_period", 2),
         ("--display-xstats=a,b", "display_xstats", ("a", "b")),
         ("--disable-link-check", "link_check", False),

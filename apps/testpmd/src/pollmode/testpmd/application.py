@@ -38,10 +38,10 @@ _EVENT_NAMES = {
 _STDIN_SLICE = 0.1  # seconds between looks at the stop request while waiting for a key
 
 
-def run(eal_words: Sequence[str], options: Options, *, seconds: float = 0, tx_first: int = 1) -> int:
+def run(eal_words: Sequence[str], options: Options, *, seconds: float = 0) -> int:
     """Forward until a signal, the enter key or, if not 0, `seconds` have passed; return the exit code.
 
-    `tx_first` is the number of bursts that --tx-first sends. Raises PollmodeError for what cannot be done.
+    Raises PollmodeError for what cannot be done.
     """
     with Stopper() as stopper, Environment.start(eal_words) as environment:
         end_telling = jit.on_compile(lambda name: print(f"compiling {name} ...", file=sys.stderr, flush=True))
@@ -50,16 +50,14 @@ def run(eal_words: Sequence[str], options: Options, *, seconds: float = 0, tx_fi
         try:
             _announce_events(ports, options)
             VdevBus(environment, ports).probe_all()
-            _forward(environment, ports, options, stopper, seconds, tx_first)
+            _forward(environment, ports, options, stopper, seconds)
         finally:
             end_telling()
     print("\nBye...", flush=True)
     return 0
 
 
-def _forward(
-    environment: Environment, ports: Ports, options: Options, stopper: Stopper, seconds: float, tx_first: int
-) -> None:
+def _forward(environment: Environment, ports: Ports, options: Options, stopper: Stopper, seconds: float) -> None:
     available = [port.id for port in ports.available()]
     if not available:
         print("testpmd: No probed ethernet devices", flush=True)
@@ -85,7 +83,7 @@ def _forward(
     described = [bringup.describe(ports[port]) for port in chosen]
     print(start_lines(options.forward_mode, options, burst, plan, described), flush=True)
     if not stopper.requested:
-        forwarding.start(tx_first if options.tx_first else 0)
+        forwarding.start(options.tx_first)
         _wait([ports[port] for port in chosen], options, stopper, seconds)
     _end(forwarding, bringup)
 

@@ -47,7 +47,7 @@ class Options:
     """What testpmd's command line said; the defaults are DPDK's. None means that nothing was said."""
 
     help: bool = False
-    tx_first: bool = False
+    tx_first: int = 0
     stats_period: int = 0
     display_xstats: tuple[str, ...] = ()
     link_check: bool = True
