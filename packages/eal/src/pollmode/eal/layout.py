@@ -16,7 +16,7 @@ __all__ = ["BitField", "Register", "be_struct", "le_struct", "offset_of", "regis
 Field = str | tuple[str, int] | np.dtype[Any] | tuple[np.dtype[Any], int]
 
 
-def le_struct(name: str, size: int, **fields: Field) -> np.dtype[Any]:
+def le_struct(name: str, size: int, /, **fields: Field) -> np.dtype[Any]:
     """Return the dtype of a packed little-endian structure of `size` bytes.
 
     A field is a code such as "u4" or "i8", a dtype, or a pair of one of these and a count. Addresses and other
@@ -26,7 +26,7 @@ def le_struct(name: str, size: int, **fields: Field) -> np.dtype[Any]:
     return _struct(name, size, "<", fields)
 
 
-def be_struct(name: str, size: int, **fields: Field) -> np.dtype[Any]:
+def be_struct(name: str, size: int, /, **fields: Field) -> np.dtype[Any]:
     """Return the dtype of a packed structure in network byte order; see `le_struct`.
 
     For the interpreter; compiled code reads such fields with the loads of `eal.jit` and swaps them.

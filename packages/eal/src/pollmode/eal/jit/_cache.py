@@ -71,7 +71,8 @@ def constants_key(function: Callable[..., Any]) -> tuple[str, ...]:
     Raises TypeError for a constant that has no such spelling.
     """
     plain = getattr(function, "py_func", function)
-    assert isinstance(plain, FunctionType)
+    if not isinstance(plain, FunctionType):
+        raise TypeError(f"{function!r} is closed over: import verbs at the top of the module, where they are globals")
     spelled = [f"{plain.__module__}.{plain.__qualname__}"]
     for cell in plain.__closure__ or ():
         value = cell.cell_contents
