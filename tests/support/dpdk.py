@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 
@@ -51,8 +52,23 @@ class DpdkTestpmd(Program):
             "--mask-event=all",
             *app,
         ]
-        super().__init__(["stdbuf", "-oL", "dpdk-testpmd", *eal, "--", *options], keyboard=True)
-        self.wait_for(r"Done")
+        # What a killed DPDK leaves in its runtime folder goes with ours.
+        self._runtime = tempfile.TemporaryDirectory(prefix="dpdk-")
+        super().__init__(
+            ["stdbuf", "-oL", "dpdk-testpmd", *eal, "--", *options],
+            keyboard=True,
+            environment={"RUNTIME_DIRECTORY": self._runtime.name},
+        )
+        try:
+            self.wait_for(r"Done")
+        except AssertionError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End it and remove what it left."""
+        super().close()
+        self._runtime.cleanup()
 
     def statistics(self, port: int = 0) -> tuple[int, int, int]:
         """Return packets received, missed and sent by `port`."""
