@@ -73,6 +73,21 @@ def test_a_second_broken_queue_is_told_too(started: Port, device: ModelDevice) -
     assert [fault.queue for fault in started.poll()] == [1]
 
 
+def test_a_fault_that_went_with_its_peer_is_told_again_when_the_next_peer_does_the_same(
+    started: Port, device: ModelDevice
+) -> None:
+    told: list[object] = []
+    started.on(Event.INTR_RESET, lambda port, event, detail: told.append(detail))
+    device.broken = [DeviceFault("one", queue=0), DeviceFault("two", queue=1)]
+    started.poll()
+    device.broken = [DeviceFault("two", queue=1)]
+    assert started.poll() == []
+    assert [fault.queue for fault in started.faults] == [1]
+    device.broken = [DeviceFault("one", queue=0), DeviceFault("two", queue=1)]
+    assert [fault.queue for fault in started.poll()] == [0]
+    assert len(told) == 3
+
+
 def test_reset_heals_and_tells(started: Port, device: ModelDevice) -> None:
     told: list[Event] = []
     started.on(Event.RECOVERY_SUCCESS, lambda port, event, detail: told.append(event))

@@ -28,7 +28,8 @@ class Faults:
     def collect(self, ask: Callable[[], list[DeviceFault]]) -> list[DeviceFault]:
         """Ask the device and return the faults that are new.
 
-        An answer is dropped when a healing began since it was asked for: it may be about what is no longer so.
+        A fault that the device tells no longer went with its peer: it is forgotten, and new when it comes back. An
+        answer is dropped when a healing began since it was asked for: it may be about what is no longer so.
         """
         before = self._healings
         found = ask()
@@ -37,7 +38,9 @@ class Faults:
                 return []
             known = {(fault.queue, str(fault)) for fault in self._present}
             new = [fault for fault in found if (fault.queue, str(fault)) not in known]
-            self._present += tuple(new)
+            told = {(fault.queue, str(fault)) for fault in found}
+            kept = [fault for fault in self._present if (fault.queue, str(fault)) in told]
+            self._present = (*kept, *new)
             return new
 
     @contextmanager
