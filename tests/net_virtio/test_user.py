@@ -6,6 +6,9 @@ and in server mode the next one is welcome.
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
+import os
 import socket
 import threading
 import time
@@ -19,7 +22,9 @@ from pollmode.eal.environment import Environment
 from pollmode.eal.errors import PollmodeError
 from pollmode.ethdev import Port, Ports
 from pollmode.mbuf import Mempool, create_pool
+from pollmode.net_virtio import user
 from pollmode.vhost.attacks import BACKEND_ATTACKS
+from pollmode.vhost.frontend import Frontend
 from pollmode.vhost.messages import Request
 from pollmode.vhost.testing import HONEST_FEATURES, Answer, ScriptedBackend
 from pollmode.vhost.virtqueue import VIRTIO_NET_F_MQ, features
@@ -157,3 +162,67 @@ def test_a_failed_start_leaves_nothing_and_can_be_tried_again(stage: Stage) -> N
     stage.listen({})
     port.start()
     assert port.link().up
+
+
+def in_time(do: Callable[[], None], what: str) -> None:
+    """Do something that must not wait for a back end, whose time limit the test has set far beyond PATIENCE."""
+    thread = threading.Thread(target=do, daemon=True)
+    thread.start()
+    until(lambda: not thread.is_alive(), what)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user, "Frontend", functools.partial(Frontend, timeout=10 * PATIENCE))
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("request_", [Request.SET_VRING_ENABLE, Request.GET_VRING_BASE, Request.SET_STATUS])
+def test_a_back_end_that_answers_no_more_does_not_hold_up_the_stop(
+    stage: Stage, capfd: pytest.CaptureFixture[str], request_: Request
+) -> None:
+    answers: dict[int, Answer] = {}
+    stage.listen(answers)
+    port = stage.start(stage.attach())
+    answers[request_] = Answer(silent=True)
+    in_time(port.stop, "the port to stop")
+    assert stage.pool.audit().out == 0
+    err = capfd.readouterr().err
+    assert "the vhost back end did not stop its rings" in err
+    assert request_.name in err
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("request_", [Request.GET_FEATURES, Request.SET_MEM_TABLE])
+def test_a_back_end_that_comes_and_says_nothing_holds_up_neither_stop_nor_close(
+    stage: Stage, capfd: pytest.CaptureFixture[str], request_: Request
+) -> None:
+    port = stage.start(stage.attach(",server=1"))
+    came = stage.connect({request_: Answer(silent=True)})
+    until(lambda: any(heard.request == request_ for heard in came.heard), "the request without an answer")
+    in_time(port.stop, "the port to stop")
+    assert "did not answer within 2 s while the port is to stop" in capfd.readouterr().err
+    came = stage.connect({Request.GET_FEATURES: Answer(silent=True)})
+    until(lambda: came.heard, "the next back end")
+    in_time(lambda: stage.bus.detach(port), "the port to close")
+
+
+def test_a_server_out_of_descriptors_tries_again_at_leisure(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    accept = socket.socket.accept
+    short = threading.Event()
+    refused: list[float] = []
+
+    def failing(self: socket.socket) -> object:
+        if short.is_set():
+            refused.append(time.monotonic())
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return accept(self)
+
+    port = stage.start(stage.attach(",server=1"))
+    short.set()
+    monkeypatch.setattr(socket.socket, "accept", failing)
+    stage.connect({})
+    until(lambda: len(refused) >= 3, "three attempts")
+    short.clear()
+    until(lambda: port.link().up, "the link")
+    assert refused[2] - refused[0] > 0.5, "it must not try as fast as it can"

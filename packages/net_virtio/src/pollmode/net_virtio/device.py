@@ -214,8 +214,8 @@ class VirtioUser(Device):
             self._started, self._told_up = True, self._running
 
     def stop(self) -> None:
-        """Stop the rings and give every buffer back."""
-        with self._transport.lock:
+        """Stop the rings and give every buffer back; a back end that does not answer is dropped after 2 s."""
+        with self._transport.ending():
             self._started = self._told_up = False
             self._bring_down()
 

@@ -11,7 +11,8 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,9 @@ __all__ = ["Peer", "Transport", "check_pairs"]
 
 log = logs.get("pmd.net.virtio.driver")
 
-_JOIN_SECONDS = 20.0  # longer than the time limit of a request
+_PATIENCE = 2.0  # seconds that a back end which does not answer may hold up who stops or closes the port
+_JOIN_SECONDS = 20.0  # for what is under way beside requests: functions that are being compiled
+_PAUSE_MS = 1000
 
 
 @dataclass(frozen=True)
@@ -108,16 +111,15 @@ class Transport:
         self._adopt(sock)
 
     def _adopt(self, sock: socket.socket) -> None:
-        frontend = Frontend(sock, name=self.name)
+        frontend = self._frontend = Frontend(sock, name=self.name)
         try:
             offered = frontend.negotiate()
             frontend.set_status(STATUS_RESET)
             frontend.set_status(STATUS_ACKNOWLEDGE | STATUS_DRIVER)
-            peer = Peer(offered, frontend.get_queue_num())
+            self.peer = Peer(offered, frontend.get_queue_num())
         except BaseException:
-            frontend.close()
+            self.drop()
             raise
-        self._frontend, self.peer = frontend, peer
         os.eventfd_write(self._wake, 1)
 
     def alive(self) -> bool:
@@ -131,6 +133,24 @@ class Transport:
             frontend.close()
             os.eventfd_write(self._wake, 1)
 
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Hold `lock` to stop the rings. A back end whose answer the lock's holder awaits is dropped after 2 s."""
+        while not self.lock.acquire(timeout=_PATIENCE):
+            self._give_up()
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    def _give_up(self) -> None:
+        frontend = self._frontend
+        if frontend is not None and frontend.give_up():
+            log.warning(
+                f"{self.name}: the vhost back end at {self.path!r} did not answer within {_PATIENCE:g} s "
+                "while the port is to stop; it is dropped"
+            )
+
     def close(self) -> None:
         """Close everything and end the thread. Closing twice is harmless. Not while holding what callbacks lock."""
         if self._closing:
@@ -138,6 +158,8 @@ class Transport:
         self._closing = True
         os.eventfd_write(self._wake, 1)
         if self._thread is not threading.current_thread():
+            self._thread.join(_PATIENCE)
+            self._give_up()
             self._thread.join(_JOIN_SECONDS)
         if self._listener is not None:
             self._listener.close()
@@ -183,6 +205,10 @@ class Transport:
     def _welcome(self) -> None:
         sock = self._listener.accept(0) if self._listener is not None else None
         if sock is None:
+            # Out of descriptors, most likely. The connection stays in the queue and would wake this thread for ever.
+            pause = select.poll()
+            pause.register(self._wake, select.POLLIN)
+            pause.poll(_PAUSE_MS)
             return
         with self.lock:
             try:
@@ -216,17 +242,20 @@ class Transport:
         frontend.set_status(status | STATUS_DRIVER_OK)
 
     def bring_down(self, queues: Sequence[VirtQueue]) -> None:
-        """Stop the rings, so that the device touches no buffer any more. A peer that fails in it is dropped."""
+        """Stop the rings, so that the device touches no buffer any more. A peer that fails in it, or takes longer
+        than 2 s, is dropped.
+        """
         frontend = self._frontend
         if frontend is None:
             return
         try:
-            for queue in queues:
-                frontend.set_vring_enable(queue.index, False)
-            for queue in queues:
-                frontend.get_vring_base(queue.index)
-            frontend.set_status(STATUS_RESET)
-            frontend.set_status(STATUS_ACKNOWLEDGE | STATUS_DRIVER)
+            with frontend.within(_PATIENCE):
+                for queue in queues:
+                    frontend.set_vring_enable(queue.index, False)
+                for queue in queues:
+                    frontend.get_vring_base(queue.index)
+                frontend.set_status(STATUS_RESET)
+                frontend.set_status(STATUS_ACKNOWLEDGE | STATUS_DRIVER)
         except PollmodeError as error:
             log.warning(f"{self.name}: the vhost back end did not stop its rings: {error}")
             self.drop()

@@ -181,6 +181,11 @@ class Connection:
         poll.register(fd, select.POLLRDHUP)
         return not poll.poll(0)
 
+    def shut_down(self) -> None:
+        """End the stream both ways; a thread that waits for the peer finds it gone. The descriptor stays open."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the socket and every descriptor that has arrived and was not handed on. Closing twice is harmless."""
         while self._fds:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pollmode.eal import logs
@@ -81,6 +83,7 @@ class Frontend:
         self.protocol_features = 0
         self._connection = Connection(sock, self._check_header)
         self._awaited: tuple[int, int] | None = None
+        self._deadline: float | None = None
         self._lock = threading.RLock()
         self._backend_requests: BackendRequests | None = None
 
@@ -100,6 +103,22 @@ class Frontend:
             self._connection.close()
             if self._backend_requests is not None:
                 self._backend_requests.close()
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Have all requests of this block together take no longer than `seconds`; the one that would times out."""
+        self._deadline = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._deadline = None
+
+    def give_up(self) -> bool:
+        """End the wait for an answer in another thread: its request raises PeerGone. False when nobody waits."""
+        waiting = self._awaited is not None
+        if waiting:
+            self._connection.shut_down()
+        return waiting
 
     def negotiate(self, wanted_protocol_features: int = DRIVER_PROTOCOL_FEATURES) -> int:
         """Become the owner, read the features on offer, settle the protocol features. Return the features on offer.
@@ -141,19 +160,24 @@ class Frontend:
                 raise PeerGone(f"{self.name}: {request.name}: the connection is closed; phase reached: {self.phase}")
             log.debug(f"{self.name}: {self.phase}: sending {text}")
             try:
-                self._connection.send(request, flags, payload, fds, self.timeout)
+                self._connection.send(request, flags, payload, fds, self._patience())
                 return self._answer(request, U64.size if ack else reply_size, ack)
             except RefusedMessage as error:
                 raise RefusedMessage(f"{self.name}: {error}; phase: {self.phase}; message {text}") from error
             except PollmodeError as error:
                 raise self._fail(error, text) from error
 
+    def _patience(self) -> float:
+        if self._deadline is None:
+            return self.timeout
+        return min(self.timeout, max(self._deadline - time.monotonic(), 0))
+
     def _answer(self, request: Request, size: int, ack: bool) -> bytes:
         if not size:
             return b""
         self._awaited = (request, size)
         try:
-            message = self._connection.receive_within(self.timeout)
+            message = self._connection.receive_within(self._patience())
         finally:
             self._awaited = None
         with message:
