@@ -188,7 +188,8 @@ def test_a_back_end_that_answers_no_more_does_not_hold_up_the_stop(
     in_time(port.stop, "the port to stop")
     assert stage.pool.audit().out == 0
     err = capfd.readouterr().err
-    assert "the vhost back end did not stop its rings" in err
+    # Not "went away": the model of a back end closes its end after some time, and that is not to be waited for.
+    assert f"the vhost back end did not stop its rings: {port.name}: no answer within" in err
     assert request_.name in err
 
 

@@ -12,7 +12,7 @@ import pytest
 from support.vhost import Recorder, settle, until
 
 from pollmode.eal.errors import ConfigError, HostError
-from pollmode.vhost.server import MAX_PATH, Connector, Listener, connect
+from pollmode.vhost.server import LONGEST_REFUSAL, MAX_PATH, Connector, Listener, connect
 from pollmode.vhost.session import Session
 from pollmode.vhost.testing import WAIT, ScriptedFrontend
 
@@ -78,6 +78,19 @@ def test_second_peer_is_sent_away_and_the_first_goes_on(path, loop, host, capfd)
         settle(first)
     assert len(host.sessions) == 1
     assert "a second peer was sent away" in capfd.readouterr().err
+    listener.close()
+
+
+def test_second_peer_that_comes_again_and_again_does_not_fill_the_log(path, loop, host, capfd):
+    listener = Listener(path)
+    listener.serve(loop, host.connected)
+    with dial(path) as first:
+        settle(first)
+        for _ in range(20):
+            with dial(path) as second:
+                assert second.closed()
+        settle(first)
+    assert capfd.readouterr().err.count("a second peer was sent away") == 5  # 1, 2, 4, 8, 16 times
     listener.close()
 
 
@@ -238,6 +251,34 @@ def test_connector_keeps_trying_and_comes_back(path, loop, host):
         connector.reconnect()
     connector.close()
     assert len(host.owners) == 3
+
+
+def test_connector_leaves_a_peer_that_ends_every_connection_alone_for_longer_each_time(path):
+    class Clock:
+        """A loop that notes when alarms are due and rings them when told."""
+
+        def __init__(self):
+            self.waits = []
+
+        def alarm(self, seconds, callback):
+            self.waits.append(seconds)
+            self.ring = callback
+
+    clock = Clock()
+    listener = Listener(path)
+    connector = Connector(path, clock, lambda sock: sock.close())
+    connector.start()
+    for _ in range(10):
+        clock.ring()
+        assert listener.accept(WAIT) is not None
+        connector.reconnect()
+    waits = clock.waits[1:]
+    assert waits == sorted(waits)
+    assert waits[0] < 0.2 < LONGEST_REFUSAL == waits[-1]
+    connector._since -= 60.0  # a connection that lasted
+    connector.reconnect()
+    assert clock.waits[-1] < 0.2
+    listener.close()
 
 
 def test_connector_that_was_closed_tries_no_more(path, loop, host):

@@ -145,7 +145,7 @@ class Connection:
         """Wait for one message. Raises PeerTimeout when it is not whole in time; see `receive` for the others."""
         deadline = time.monotonic() + seconds
         while (message := self.receive()) is None:
-            self._wait(select.POLLIN, deadline, f"no answer within {seconds:g} s")
+            self._wait(select.POLLIN, deadline, f"no answer within {seconds:.3g} s")
         return message
 
     def send(self, request: int, flags: int, payload: bytes = b"", fds: Sequence[int] = (), seconds: float = 0) -> None:
@@ -161,7 +161,7 @@ class Connection:
                 data = data[self._socket.sendmsg([data], rights, _SEND_FLAGS) :]
                 rights = []
             except BlockingIOError:
-                self._wait(select.POLLOUT, deadline, f"the peer does not read what it is sent ({seconds:g} s)")
+                self._wait(select.POLLOUT, deadline, f"the peer does not read what it is sent ({seconds:.3g} s)")
             except OSError as error:
                 raise PeerGone(f"the peer's end went away: {error.strerror}") from error
 

@@ -15,6 +15,7 @@ import select
 import socket
 import stat
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 from typing import Protocol as Interface
@@ -28,6 +29,8 @@ __all__ = ["MAX_PATH", "Connector", "Listener", "Peer", "check_path", "connect"]
 MAX_PATH = 107  # sun_path has 108 bytes and ends with a zero
 FIRST_RETRY = 0.05
 LONGEST_RETRY = 0.5
+LONGEST_REFUSAL = 5.0  # between connections that a peer takes and ends at once
+SHORT = 1.0  # seconds of a connection that was not worth it
 _BACKLOG = 8
 _PAUSE = 1.0
 _ACCEPTS = 16  # connections taken before other work has its turn
@@ -163,6 +166,7 @@ class Listener:
         self._loop: Loop | None = None
         self._on_connect: OnConnect | None = None
         self._peer: Peer | None = None
+        self._refused = 0
         self._resumption: Any = None
 
     def fileno(self) -> int:
@@ -198,10 +202,17 @@ class Listener:
             if sock is None:
                 return
             if self._peer is not None and self._peer.alive():
-                log.warning(f"socket {self.path!r}: a second peer was sent away; one is served at a time")
-                sock.close()
+                self._refuse(sock)
             elif self._on_connect is not None:
+                self._refused = 0
                 self._peer = self._on_connect(sock)
+
+    def _refuse(self, sock: socket.socket) -> None:
+        sock.close()
+        self._refused += 1
+        if self._refused & (self._refused - 1) == 0:  # one that comes again and again must not fill the log
+            times = f" ({self._refused} times)" if self._refused > 1 else ""
+            log.warning(f"socket {self.path!r}: a second peer was sent away; one is served at a time{times}")
 
     def _pause(self) -> None:
         # Out of descriptors, most likely. The connection stays in the queue and would wake the loop for ever.
@@ -231,6 +242,8 @@ class Listener:
 class Connector:
     """Keeps one connection to `path` up: tries at once and then again and again, and after `reconnect`.
 
+    A peer that ends connections as soon as they are made is left alone for longer each time, up to 5 seconds.
+
     `on_connect(socket)` is called on the loop's thread. Raises ConfigError for a path that can't be a socket's.
     """
 
@@ -240,7 +253,8 @@ class Connector:
         self.path = path
         self._loop = loop
         self._on_connect = on_connect
-        self._delay = FIRST_RETRY
+        self._delay = self._refusal = FIRST_RETRY
+        self._since = 0.0
         self._alarm: Any = None
         self._closed = False
         self._quiet = False
@@ -251,8 +265,9 @@ class Connector:
 
     def reconnect(self) -> None:
         """The peer is gone: try again. Call it from the loop's thread, as in `Backend.on_closed`."""
-        self._delay, self._quiet = FIRST_RETRY, False
-        self._after(self._delay)
+        short = time.monotonic() - self._since < SHORT
+        self._refusal = min(2 * self._refusal, LONGEST_REFUSAL) if short else FIRST_RETRY
+        self._after(self._refusal)
 
     def _after(self, seconds: float) -> None:
         if not self._closed:
@@ -271,6 +286,7 @@ class Connector:
             self._after(self._delay)
             return
         self._delay, self._quiet = FIRST_RETRY, False
+        self._since = time.monotonic()
         self._on_connect(sock)
 
     def close(self) -> None:
