@@ -105,6 +105,7 @@ class VirtQueue(ABC):
         self._lengths = _Private(4 * MAX_BURST)
         self._scratch = _Private(8 * max(entries, 2))
         self.address: int = self._record.address
+        self._base = self.record.copy()  # the counters where they were cleared last
         self.kick_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.call_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
@@ -153,27 +154,25 @@ class VirtQueue(ABC):
 
     def counters(self) -> Counters:
         """Return the counters. While an lcore works on the queue they may be a burst apart from each other."""
-        q = self.record
-        packets, at_least = int(q["packets"]), [int(count) for count in q["sizes"]]
+        q, base = self.record, self._base
+        packets = int(q["packets"] - base["packets"])
+        at_least = [int(count) for count in q["sizes"] - base["sizes"]]
         ends = [*at_least[1 : len(SIZE_BINS)], 0]
         bins = {"undersize_packets": packets - at_least[0]}
         bins |= {name: at_least[i] - ends[i] for i, (name, _) in enumerate(SIZE_BINS)}
         return Counters(
             packets=packets,
-            bytes=int(q["bytes"]),
-            errors=int(q["errors"]),
-            nombuf=int(q["nombuf"]),
-            multicast=int(q["multicast"]),
-            broadcast=int(q["broadcast"]),
+            bytes=int(q["bytes"] - base["bytes"]),
+            errors=int(q["errors"] - base["errors"]),
+            nombuf=int(q["nombuf"] - base["nombuf"]),
+            multicast=int(q["multicast"] - base["multicast"]),
+            broadcast=int(q["broadcast"] - base["broadcast"]),
             bins={name: max(0, count) for name, count in bins.items()},
         )
 
     def clear_counters(self) -> None:
-        """Set the counters to zero."""
-        q = self.record
-        for field in ("packets", "bytes", "errors", "nombuf", "multicast", "broadcast"):
-            q[field] = 0
-        q["sizes"] = 0
+        """Count from here on. Nothing is written: a zero could be lost to an addition of the lcore's in flight."""
+        self._base = self.record.copy()
 
     @abstractmethod
     def end(self, lcore: int) -> int:
