@@ -24,34 +24,39 @@ from benchmarks.side_by_side.scenarios import FORWARDING_CPU, PEER_CPU, SCENARIO
 RESULTS = Path(__file__).parent.parent / "results"
 
 
-def measure_pairs(scenario: Any, pairs: int, seconds: int, console: Console) -> dict[str, list[tuple[float, float]]]:
-    """Measure ours and DPDK's in turn; returns pairs of rates by placement ("one core" where placement is nothing)."""
-    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+Rates = dict[str, tuple[list[float], list[float]]]
+"""By placement ("one core" where it means nothing): our rates and DPDK's."""
+
+
+def measure_pairs(scenario: Any, pairs: int, seconds: int, console: Console) -> Rates:
+    """Measure ours and DPDK's in turn; each run is a window of its own with its own placement."""
+    found: Rates = defaultdict(lambda: ([], []))
+    cpus = (PEER_CPU, FORWARDING_CPU)
     for pair in range(pairs):
-        before = round_trip((PEER_CPU, FORWARDING_CPU))
-        ours, theirs = (scenario.measure(program, seconds) for program in (OURS, DPDK))
-        after = round_trip((PEER_CPU, FORWARDING_CPU))
-        where = label(before, after) if isinstance(scenario, TwoCores) else "one core"
-        found[where].append((ours, theirs))
-        console.print(
-            f"  {scenario} pair {pair + 1}/{pairs}: ours {ours:.2f}, DPDK {theirs:.2f}, "
-            f"{where} ({before}/{after} cycles)",
-            highlight=False,
-        )
+        for which, program in enumerate((OURS, DPDK)):
+            before = round_trip(cpus)
+            rate = scenario.measure(program, seconds)
+            after = round_trip(cpus)
+            where = label(before, after) if isinstance(scenario, TwoCores) else "one core"
+            found[where][which].append(rate)
+            name = ("ours", "DPDK")[which]
+            console.print(
+                f"  {scenario} {pair + 1}/{pairs}: {name} {rate:.2f}, {where} ({before}/{after} cycles)",
+                highlight=False,
+            )
     return found
 
 
-def summary(pairs: list[tuple[float, float]]) -> dict[str, float]:
-    """Return medians, their ratio, and the least and greatest ratio of a pair."""
-    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-    each = [mine / their for mine, their in pairs if their]
+def summary(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    """Return medians, their ratio, and the ratios of the extremes: our least to their greatest, and the reverse."""
+    mine, their = statistics.median(ours), statistics.median(theirs)
     return {
-        "ours": ours,
-        "dpdk": theirs,
-        "ratio": ours / theirs if theirs else 0.0,
-        "least": min(each, default=0.0),
-        "greatest": max(each, default=0.0),
-        "pairs": len(pairs),
+        "ours": mine,
+        "dpdk": their,
+        "ratio": mine / their,
+        "least": min(ours) / max(theirs),
+        "greatest": max(ours) / min(theirs),
+        "runs": min(len(ours), len(theirs)),
     }
 
 
@@ -101,10 +106,11 @@ def main() -> int:
                 continue
             found = measure_pairs(scenario, wanted.pairs, wanted.seconds, console)
             rows += [
-                {"scenario": str(scenario), "unit": scenario.unit, "placement": where, **summary(pairs), "runs": pairs}
-                for where, pairs in sorted(found.items())
+                {"scenario": str(scenario), "unit": scenario.unit, "placement": where, **summary(*both)}
+                for where, both in sorted(found.items())
+                if where != "moved" and all(both) and all(map(all, both))
             ]
-    table = Table("scenario", "placement", "ours Mpps", "DPDK Mpps", "ratio", "spread", "pairs")
+    table = Table("scenario", "placement", "ours Mpps", "DPDK Mpps", "ratio", "spread", "runs")
     for row in rows:
         table.add_row(
             row["scenario"],
@@ -113,7 +119,7 @@ def main() -> int:
             f"{row['dpdk']:.2f}",
             f"{row['ratio']:.2f}",
             f"{row['least']:.2f}-{row['greatest']:.2f}",
-            str(row["pairs"]),
+            str(row["runs"]),
         )
     console.print(table)
     RESULTS.mkdir(exist_ok=True)
