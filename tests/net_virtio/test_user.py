@@ -20,7 +20,7 @@ import pytest
 from pollmode.bus_vdev import VdevBus
 from pollmode.eal.environment import Environment
 from pollmode.eal.errors import PollmodeError
-from pollmode.ethdev import Port, Ports
+from pollmode.ethdev import Event, Port, Ports
 from pollmode.mbuf import Mempool, create_pool
 from pollmode.net_virtio import user
 from pollmode.vhost.attacks import BACKEND_ATTACKS
@@ -206,6 +206,21 @@ def test_a_back_end_that_comes_and_says_nothing_holds_up_neither_stop_nor_close(
     came = stage.connect({Request.GET_FEATURES: Answer(silent=True)})
     until(lambda: came.heard, "the next back end")
     in_time(lambda: stage.bus.detach(port), "the port to close")
+
+
+def test_a_back_end_lost_in_a_reset_is_told_as_a_change_of_the_link(stage: Stage) -> None:
+    port = stage.start(stage.attach(",server=1"))
+    told: list[bool] = []
+    port.on(Event.INTR_LSC, lambda port, event, link: told.append(link.up))
+    stage.connect({Request.GET_VRING_BASE: Answer(close=True)})
+    until(lambda: told == [True], "the link up")
+    port.reset()
+    assert told == [True, False]
+    assert not port.link().up
+    stage.connect({})
+    until(lambda: told == [True, False, True], "the link up again")
+    port.reset()
+    assert told == [True, False, True], "a back end that stays is no change"
 
 
 def test_a_server_out_of_descriptors_tries_again_at_leisure(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,6 +219,13 @@ class VirtioUser(Device):
             self._started = self._told_up = False
             self._bring_down()
 
+    def reset(self) -> None:
+        """Begin the rings afresh. A back end that is lost meanwhile is a change of the link, and told."""
+        told_up = self._told_up
+        super().reset()
+        self._told_up = told_up
+        self._on_change()
+
     def close(self) -> None:
         """Close the connection, or stop listening."""
         self._transport.close()
