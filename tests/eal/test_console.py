@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How a command ends: its exit code and what it prints."""
 
+import subprocess
+import sys
+
 import pytest
 
 from pollmode.eal import console
@@ -31,3 +34,24 @@ def test_the_trace_comes_on_request(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_interrupt_ends_as_shells_count() -> None:
     assert console.run(_interrupted) == 130
+
+
+def _ends(shell_words: str, body: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that prints under a shell's redirections."""
+    program = f"import sys; from pollmode.eal import console; sys.exit(console.run(lambda: {body}))"
+    command = ["bash", "-c", f'set -o pipefail; "$0" -c "$1" {shell_words}', sys.executable, program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("into", [">/dev/full", "| true"], ids=["full", "nobody reads"])
+def test_an_output_that_cannot_be_written_is_one_clear_error(into: str) -> None:
+    # more than a pipe holds, so that it fails whenever the reader ends
+    ended = _ends(into, "print('x' * 1000000)")
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "Cause: cannot write the output: " in ended.stderr
+
+
+def test_streams_that_were_closed_lead_nowhere() -> None:
+    ended = _ends("<&- >&- 2>&-", "print('x', sys.stdin.read()) or print('y', file=sys.stderr) or 3")
+    assert ended.returncode == 3

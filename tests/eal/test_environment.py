@@ -226,3 +226,8 @@ def test_the_package_hands_out_the_environment() -> None:
 def test_reading_options_imports_nothing_heavy() -> None:
     code = "import sys, pollmode.eal.options; print(sorted({'numba', 'numpy', 'structlog', 'rich'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_prefix_as_long_as_a_file_name_may_be_starts(base: Path) -> None:
+    with Environment.start([*ALONE, "--file-prefix", "é" * 127]) as started:
+        assert started.memory.regions()

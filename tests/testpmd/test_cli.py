@@ -122,3 +122,8 @@ def test_the_demonstration_moves_packets_and_ends_well(capsys: pytest.CaptureFix
     accumulated = output[output.index("Accumulated forward statistics") :]
     assert int(accumulated.split("RX-packets: ")[1].split()[0]) > 1000
     assert output.endswith("\nBye...\n")
+
+
+def test_an_own_option_without_the_dashes_before_it_is_shown_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--no-huge", "--stats-period", "1"]) == 1
+    assert "unknown argument --stats-period!; options of testpmd itself stand behind --" in capsys.readouterr().err

@@ -35,7 +35,12 @@ def _command(words: list[str], own: bool) -> int:
 
 def _forward(words: Sequence[str]) -> int:
     eal_words, app_words = eal_options.split(words)
-    asked = eal_options.parse(eal_words)
+    try:
+        asked = eal_options.parse(eal_words)
+    except ConfigError as error:
+        if "--" in words:
+            raise
+        raise ConfigError(f"{error}; options of testpmd itself stand behind --") from None
     given = options.parse(app_words)
     if asked.help or given.help:
         from pollmode.testpmd.helppage import help_page

@@ -34,6 +34,7 @@ promised to us at the start, so that neither we nor a peer that maps them can fi
 LEAST_HUGE = 512 << 20
 """Without -m hugepages are left alone when half of the free ones is less: a pool of testpmd's default size needs it."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_MEMFD_NAME = 249  # bytes of a name, memfd_create(2)
 _MIB = 1 << 20
 _MOUNT = "run: sudo mkdir -p /dev/hugepages && sudo mount -t hugetlbfs none /dev/hugepages"
 
@@ -132,7 +133,7 @@ def _memfd(name: str, size: int, page_size: int, kind: str) -> Backing:
     if page_size != _PAGE:
         flags |= os.MFD_HUGETLB | (page_size.bit_length() - 1) << os.MFD_HUGE_SHIFT
     try:
-        fd = os.memfd_create(name, flags)
+        fd = os.memfd_create(os.fsdecode(os.fsencode(name)[:_MEMFD_NAME]), flags)
     except OSError as error:
         mend = "start with --no-huge" if page_size != _PAGE else None
         raise HostError(f"cannot make {kind}: {error.strerror}", mend=mend) from error
