@@ -24,11 +24,11 @@ def run(words: Sequence[str], seconds: float) -> int:
     if not 0 < seconds <= 86400:
         raise ConfigError(f"--seconds is {seconds:g}, it must be above 0 and at most 86400")
     options = parse([f"--tx-first={BURSTS}", "--stats-period=1", *words])
+    from pollmode.testpmd import application  # slow: before there is a folder that a signal would leave behind
+
     with tempfile.TemporaryDirectory(prefix="testpmd-") as folder:
         socket = os.path.join(folder, "vhost.sock")
         # Ports close in order, so the virtio port sees its vhost port go: nothing to warn of here.
         eal_words = ["--no-huge", "--in-memory", "--no-pci", "--log-level=pmd.net.virtio.*:critical"]
         eal_words += ["--vdev", f"net_vhost0,iface={socket}", "--vdev", f"net_virtio_user0,path={socket}"]
-        from pollmode.testpmd import application
-
         return application.run(eal_words, options, seconds=seconds)
