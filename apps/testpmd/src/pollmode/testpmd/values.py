@@ -41,6 +41,8 @@ MAX_QUEUES = 1024  # RTE_MAX_QUEUES_PER_PORT
 MAX_SEGMENTS = 255  # RTE_MAX_SEGS_PER_PKT
 MIN_FRAME = 64  # RTE_ETHER_MIN_LEN
 MAX_FRAME = 65535
+MOST_MBUFS = 1 << 30
+MAX_DESCRIPTORS = 65535
 LEAST_MBUFS = 1024
 
 EVENTS = (
@@ -133,9 +135,9 @@ def mbuf_size(text: str) -> int:
 
 def total_mbufs(text: str) -> int:
     """Read the number of mbufs."""
-    count = _number(text, f"total-num-mbufs should be > {LEAST_MBUFS}")
-    if not LEAST_MBUFS < count <= 1 << 30:
-        raise ConfigError(f"total-num-mbufs should be > {LEAST_MBUFS}")
+    count = _number(text, f"total-num-mbufs should be > {LEAST_MBUFS} and <= {MOST_MBUFS}")
+    if not LEAST_MBUFS < count <= MOST_MBUFS:
+        raise ConfigError(f"total-num-mbufs should be > {LEAST_MBUFS} and <= {MOST_MBUFS}")
     return count
 
 
@@ -165,9 +167,9 @@ def descriptors(name: str) -> Convert:
     """Return a converter of a number of descriptors."""
 
     def convert(text: str) -> int:
-        count = _number(text, f"{name}({text}) invalid - must be > 0")
-        if not 0 < count <= 65535:
-            raise ConfigError(f"{name}({count}) invalid - must be > 0")
+        count = _number(text, f"{name}({text}) invalid - must be > 0 and <= {MAX_DESCRIPTORS}")
+        if not 0 < count <= MAX_DESCRIPTORS:
+            raise ConfigError(f"{name}({count}) invalid - must be > 0 and <= {MAX_DESCRIPTORS}")
         return count
 
     return convert
