@@ -158,7 +158,7 @@ class Interrupts:
                 if fd == self._wake:
                     os.eventfd_read(self._wake)
                 else:
-                    self._run(lambda fd=fd: self._sources.get(fd))  # type: ignore[misc]
+                    self._run(lambda fd=fd: self._sources.get(fd))  # type: ignore[misc]  # mypy can't type the default
             self._run(self._take_due)
         with self._changed:  # whoever set `_closing` has written to `_wake` by now
             self._epoll.close()

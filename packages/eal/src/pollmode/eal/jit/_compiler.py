@@ -58,7 +58,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` into each compiled function that calls it."""
-    return linked(function, forceinline=True)  # type: ignore[no-any-return]
+    return linked(function, forceinline=True)  # type: ignore[no-any-return]  # numba is not typed
 
 
 def compile_now(function: Callable[..., Any], arguments: int) -> None:
