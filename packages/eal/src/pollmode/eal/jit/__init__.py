@@ -8,7 +8,7 @@ exists twice, as compiled code (`_native`) and as plain Python (`_twins`); `NUMB
 Refused: C extensions (a compiler on the user's machine, code nobody steps through), cffi inline code (the same), numpy
 arrays for shared words (a polling loop over an array element is folded into one compare).
 
-Read in this order: `_twins` (what each verb means), `_native`, `_compiler`, `_cache`.
+Read in this order: `_twins` and `_calls_twins` (what each verb means), `_native`, `_calls`, `_compiler`, `_cache`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pollmode.eal.jit._progress import on_compile
 from pollmode.eal.jit._words import copy, delta16
 
 if TYPE_CHECKING or INTERPRETED:
+    from pollmode.eal.jit._calls_twins import realtime, send_bytes
     from pollmode.eal.jit._interpreter import burst_callback, compile_now, compiled, inlined
     from pollmode.eal.jit._twins import (
         byteswap16,
@@ -72,6 +73,7 @@ if TYPE_CHECKING or INTERPRETED:
         yield_cpu,
     )
 else:
+    from pollmode.eal.jit._calls import realtime, send_bytes
     from pollmode.eal.jit._compiler import burst_callback, compile_now, compiled, inlined
     from pollmode.eal.jit._native import (
         byteswap16,
@@ -168,7 +170,9 @@ __all__ = [
     "pause",
     "prefetch",
     "prefetch_write",
+    "realtime",
     "record",
+    "send_bytes",
     "store16",
     "store32",
     "store64",
