@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pollmode.eal import lcore as lcore_module
-from pollmode.eal.coremap import CoreMap, parse_coremap
+from pollmode.eal.coremap import CoreMap, cpu_ranges, parse_coremap
 from pollmode.eal.errors import ConfigError, HostError
 from pollmode.eal.jit import INTERPRETED, compiled, load64, load_relaxed64, pause, store64
 from pollmode.eal.lcore import (
@@ -319,6 +319,6 @@ def test_the_kernels_lists_of_cpus_are_read(monkeypatch: pytest.MonkeyPatch, tmp
     (tmp_path / "cpu8" / "node1").mkdir(parents=True)
     monkeypatch.setattr(lcore_module, "_CPUS", tmp_path)
     assert lcore_module._online() == {0, 1, 2, 3, 8, 10, 11}
-    assert lcore_module._ranges({0, 1, 2, 3, 8, 10, 11}) == "0-3, 8, 10-11"
+    assert cpu_ranges({0, 1, 2, 3, 8, 10, 11}) == "0-3, 8, 10-11"
     assert lcore_module._socket(frozenset({8})) == 1
     assert lcore_module._socket(frozenset({9})) == 0

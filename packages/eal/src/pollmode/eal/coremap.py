@@ -8,11 +8,11 @@ every member, on all the cpus of the group. With `@`, every lcore on the left ru
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pollmode.eal.errors import ConfigError
 
-__all__ = ["MAX_LCORE", "CoreMap", "parse_coremap", "parse_coremask", "remap"]
+__all__ = ["MAX_LCORE", "CoreMap", "cpu_list", "cpu_ranges", "parse_coremap", "parse_coremask", "remap"]
 
 MAX_LCORE = 128
 """Lcore ids are 0 to 127: DPDK's RTE_MAX_LCORE."""
@@ -92,3 +92,23 @@ def remap(lcores: CoreMap, first: int) -> CoreMap:
             f"--remap-lcore-ids={first}: {len(lcores)} lcores from there pass the last id {MAX_LCORE - 1}"
         )
     return tuple((first + place, cpus) for place, (_, cpus) in enumerate(lcores))
+
+
+def cpu_list(text: str) -> list[int]:
+    """Return the cpus of the kernel's list format, "0-3,8" (bitmap_parselist), in their order."""
+    cpus: set[int] = set()
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        cpus.update(range(int(first), int(last or first) + 1))
+    return sorted(cpus)
+
+
+def cpu_ranges(cpus: Iterable[int]) -> str:
+    """Return cpus as people write them: "0-3, 8"."""
+    parts: list[list[int]] = []
+    for cpu in sorted(cpus):
+        if parts and cpu == parts[-1][-1] + 1:
+            parts[-1].append(cpu)
+        else:
+            parts.append([cpu])
+    return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)

@@ -9,8 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["HugepagePool", "Mount", "available_memory", "format_size", "hugepage_pools", "hugetlbfs_mounts"]
+__all__ = [
+    "HugepagePool",
+    "Mount",
+    "available_memory",
+    "cgroup_folders",
+    "format_size",
+    "hugepage_pools",
+    "hugetlbfs_mounts",
+]
 
+_ROOT = Path("/")
 _POOLS = Path("/sys/kernel/mm/hugepages")
 _MOUNTS = Path("/proc/self/mounts")
 _MEMINFO = Path("/proc/meminfo")
@@ -46,16 +55,17 @@ class Mount:
     free: int | None = None
 
 
-def hugepage_pools() -> list[HugepagePool]:
-    """Return the pools of hugepages, largest pages first.
+def hugepage_pools(root: Path = _ROOT) -> list[HugepagePool]:
+    """Return the pools of hugepages, largest pages first; `root` is the folder that holds /proc and /sys.
 
     Pages that are promised to others, or that a cgroup keeps from this process, are not free.
     """
     pools = []
-    for folder in _POOLS.glob("hugepages-*kB") if _POOLS.is_dir() else ():
+    there = _below(root, _POOLS)
+    for folder in there.glob("hugepages-*kB") if there.is_dir() else ():
         page_size = int(folder.name.removeprefix("hugepages-").removesuffix("kB")) * 1024
         total, free, promised = (_number(folder / n) for n in ("nr_hugepages", "free_hugepages", "resv_hugepages"))
-        least = min(max(free - promised, 0), _hugetlb_limit(page_size) // page_size)
+        least = min(max(free - promised, 0), _hugetlb_limit(page_size, root) // page_size)
         pools.append(HugepagePool(page_size, total, least))
     return sorted(pools, key=lambda pool: -pool.page_size)
 
@@ -63,18 +73,20 @@ def hugepage_pools() -> list[HugepagePool]:
 def hugetlbfs_mounts() -> list[Mount]:
     """Return the mounts of hugetlbfs, in the order they were mounted."""
     mounts = []
-    for path in (path for path, kind, _ in _mounts() if kind == "hugetlbfs"):
+    for path in (path for path, kind, _ in _mounts(_ROOT) if kind == "hugetlbfs"):
         there = os.statvfs(path)
         mounts.append(Mount(path, there.f_bsize, there.f_bavail if there.f_blocks else None))
     return mounts
 
 
-def available_memory() -> int:
-    """Return how many bytes of ordinary memory can be taken: the machine's, or less where a cgroup says so."""
-    least = next(
-        int(line.split()[1]) * 1024 for line in _MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:")
-    )
-    for folder in _cgroups("memory"):
+def available_memory(root: Path = _ROOT) -> int:
+    """Return how many bytes of ordinary memory can be taken: the machine's, or less where a cgroup says so.
+
+    `root` is the folder that holds /proc and /sys.
+    """
+    lines = _below(root, _MEMINFO).read_text().splitlines()
+    least = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    for folder in cgroup_folders("memory", root):
         for limit, usage, cache in (
             ("memory.max", "memory.current", "inactive_file"),  # cgroup v2
             ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),  # cgroup v1
@@ -84,11 +96,11 @@ def available_memory() -> int:
     return max(least, 0)
 
 
-def _hugetlb_limit(page_size: int) -> int:
+def _hugetlb_limit(page_size: int, root: Path) -> int:
     """Return how many bytes of hugepages of a size the cgroups leave to this process."""
     unit = format_size(page_size).replace("i", "").replace(" ", "")  # "2MB": Linux mem_fmt of hugetlb_cgroup.c
     least = sys.maxsize
-    for folder in _cgroups("hugetlb"):
+    for folder in cgroup_folders("hugetlb", root):
         for limit, usage in (
             (f"hugetlb.{unit}.max", f"hugetlb.{unit}.current"),  # cgroup v2
             (f"hugetlb.{unit}.rsvd.max", f"hugetlb.{unit}.rsvd.current"),
@@ -107,25 +119,31 @@ def format_size(size: int) -> str:
     return f"{size} B" if size < 1 << 20 else f"{size / (1 << 20):.1f} MiB"
 
 
-def _mounts() -> Iterator[tuple[str, str, str]]:
-    for line in _MOUNTS.read_text().splitlines():
+def _mounts(root: Path) -> Iterator[tuple[str, str, str]]:
+    for line in _below(root, _MOUNTS).read_text().splitlines():
         _, path, kind, options, *_ = line.split()
         yield path.encode().decode("unicode_escape"), kind, options
 
 
-def _cgroups(controller: str) -> Iterator[Path]:
+def cgroup_folders(controller: str, root: Path = _ROOT) -> Iterator[Path]:
     """Yield the folders of this process's cgroup for a controller and of those above it, as far as they are visible."""
     paths = {}
-    for line in _CGROUPS.read_text().splitlines() if _CGROUPS.exists() else ():
+    own_groups = _below(root, _CGROUPS)
+    for line in own_groups.read_text().splitlines() if own_groups.exists() else ():
         _, controllers, path = line.split(":", 2)
         paths[controllers] = path
     own = next((path for names, path in paths.items() if controller in names.split(",")), None)
-    for root, kind, options in _mounts():
+    for mounted, kind, options in _mounts(root):
         inner = paths.get("") if kind == "cgroup2" else own if controller in options.split(",") else None
         if kind not in ("cgroup", "cgroup2") or inner is None:
             continue
-        folder = Path(root) / inner.lstrip("/")
-        yield from (level for level in (folder, *folder.parents) if level.is_relative_to(root))
+        top = _below(root, Path(mounted))
+        folder = top / inner.lstrip("/")
+        yield from (level for level in (folder, *folder.parents) if level.is_relative_to(top))
+
+
+def _below(root: Path, path: Path) -> Path:
+    return root / path.relative_to("/")
 
 
 def _room(folder: Path, limit: str, usage: str) -> int | None:

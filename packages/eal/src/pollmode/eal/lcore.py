@@ -12,14 +12,14 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pollmode.eal.coremap import CoreMap
+from pollmode.eal.coremap import CoreMap, cpu_list, cpu_ranges
 from pollmode.eal.errors import ConfigError, HostError
 from pollmode.eal.lcore_layout import (
     LCORE,
@@ -245,7 +245,7 @@ def choose_lcores(wanted: CoreMap | None, main: int | None = None) -> CoreMap:
     online = _online()
     for lcore_id, cpus in wanted:
         for cpu in sorted(cpus - online):
-            there = _ranges(online)
+            there = cpu_ranges(online)
             raise ConfigError(f"lcore {lcore_id} is to run on cpu {cpu}, which is not there: the cpus are {there}")
     _check_affinity(wanted, frozenset(allowed))
     return wanted
@@ -261,29 +261,14 @@ def _check_affinity(wanted: CoreMap, before: frozenset[int]) -> None:
             except OSError:
                 refused = cpus
             if refused:
-                told = f"lcore {lcore_id} may not run on cpu {_ranges(refused)}: the cpuset of this process forbids it"
-                raise HostError(told, mend=f"choose of the cpus {_ranges(before)}, or widen the cpuset")
+                told = f"lcore {lcore_id} may not run on cpu {cpu_ranges(refused)}: the cpuset forbids it"
+                raise HostError(told, mend=f"choose of the cpus {cpu_ranges(before)}, or widen the cpuset")
     finally:
         os.sched_setaffinity(0, before)
 
 
 def _online() -> frozenset[int]:
-    cpus: set[int] = set()
-    for part in (_CPUS / "online").read_text().strip().split(","):
-        first, _, last = part.partition("-")
-        cpus.update(range(int(first), int(last or first) + 1))
-    return frozenset(cpus)
-
-
-def _ranges(cpus: Iterable[int]) -> str:
-    """Return cpus as people write them: "0-3, 8"."""
-    parts: list[list[int]] = []
-    for cpu in sorted(cpus):
-        if parts and cpu == parts[-1][-1] + 1:
-            parts[-1].append(cpu)
-        else:
-            parts.append([cpu])
-    return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+    return frozenset(cpu_list((_CPUS / "online").read_text()))
 
 
 def _socket(cpus: frozenset[int]) -> int:

@@ -1,22 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where compiled code is kept between runs, and what decides that it still fits.
+"""How compiled code is found again in the folder of `eal.cache_folder`.
 
-numba notices an edit of the file that a function stands in, not of the files its callees stand in: it would run old
-code. So the folder is named by a digest of every source file of the project; any edit starts an empty one. Within the
-folder a function is found by its name and the constants it was made with. numba's own key pickles those constants, and
-a compiled function among them pickles differently in every process; ours spells it by its name.
+A function is found by its name and the constants it was made with. numba's own key pickles those constants, and a
+compiled function among them pickles differently in every process; ours spells it by its name.
 """
 
 # mypy: disable-error-code="no-untyped-call, misc"
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -24,45 +16,9 @@ import numba
 import numpy as np
 from numba.core.caching import FunctionCache
 
+from pollmode.eal.cache_folder import choose_folder
 from pollmode.eal.jit._mode import BOUNDS_CHECKED
 from pollmode.eal.jit._progress import tell
-
-KEPT = 4
-"""Folders kept: the present one and those of the sources used before it."""
-
-
-def sources_digest() -> str:
-    """Return a digest of every source file of the namespace, of numba's version and of the mode."""
-    import pollmode
-
-    digest = hashlib.blake2b(f"{numba.__version__} {np.__version__} {BOUNDS_CHECKED}".encode(), digest_size=12)
-    for root in sorted(set(pollmode.__path__)):
-        for path in sorted(Path(root).rglob("*.py")):
-            digest.update(str(path.relative_to(root)).encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def choose_folder() -> str:
-    """Return the folder for compiled code, made if needed: in the user's cache, else a private temporary one."""
-    try:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        base = Path(home) / "pollmode"
-        folder = base / sources_digest()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.utime(folder)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError
-    except OSError:
-        return tempfile.mkdtemp(prefix="pollmode-cache-")
-    _prune(base)
-    return str(folder)
-
-
-def _prune(base: Path) -> None:
-    with contextlib.suppress(OSError):
-        for old in sorted(base.iterdir(), key=lambda entry: -entry.stat().st_mtime)[KEPT:]:
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def constants_key(function: Callable[..., Any]) -> tuple[str, ...]:
@@ -93,7 +49,7 @@ class SourceKeyedCache(FunctionCache):  # type: ignore[misc, unused-ignore]  # n
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         if not numba.config.CACHE_DIR:
-            numba.config.CACHE_DIR = choose_folder()
+            numba.config.CACHE_DIR = choose_folder(BOUNDS_CHECKED)
         self._key = constants_key(function)
         self._told_name = name
         super().__init__(function)
