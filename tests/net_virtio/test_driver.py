@@ -111,7 +111,7 @@ def test_a_path_somebody_else_listens_at(environment: Environment, tmp_path: Pat
     ports = Ports(environment)
     bus = VdevBus(environment, ports)
     first = bus.attach(f"net_virtio_user0,path={tmp_path}/s,server=1")
-    with pytest.raises(ConfigError, match="is in use by process"):
+    with pytest.raises(ConfigError, match="is in use by this process itself"):
         bus.attach(f"net_virtio_user1,path={tmp_path}/s,server=1")
     bus.detach(first)
     ports.close()

@@ -24,6 +24,7 @@ from pollmode.ethdev import Event, Port, Ports
 from pollmode.mbuf import Mempool, create_pool
 from pollmode.net_virtio import user
 from pollmode.vhost.attacks import BACKEND_ATTACKS
+from pollmode.vhost.faults import PeerTimeout, WaitInterrupted
 from pollmode.vhost.frontend import Frontend
 from pollmode.vhost.messages import Request
 from pollmode.vhost.testing import HONEST_FEATURES, Answer, ScriptedBackend
@@ -174,6 +175,7 @@ def in_time(do: Callable[[], None], what: str) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(user, "Frontend", functools.partial(Frontend, timeout=10 * PATIENCE))
+    monkeypatch.setattr(user, "_START_SECONDS", 10 * PATIENCE)
 
 
 @pytest.mark.usefixtures("patient")
@@ -206,6 +208,40 @@ def test_a_back_end_that_comes_and_says_nothing_holds_up_neither_stop_nor_close(
     came = stage.connect({Request.GET_FEATURES: Answer(silent=True)})
     until(lambda: came.heard, "the next back end")
     in_time(lambda: stage.bus.detach(port), "the port to close")
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("request_", [Request.GET_FEATURES, Request.SET_MEM_TABLE])
+def test_a_back_end_that_is_silent_ends_the_start_in_one_line_that_says_what_is_awaited(
+    stage: Stage, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, request_: Request
+) -> None:
+    monkeypatch.setattr(user, "_TELL_SECONDS", 0.1)
+    stage.listen({request_: Answer(silent=True)})
+
+    def start() -> None:
+        if request_ == Request.GET_FEATURES:
+            monkeypatch.setattr(user, "_START_SECONDS", 0.5)
+            stage.attach()
+        port = stage.attach()
+        monkeypatch.setattr(user, "_START_SECONDS", 0.5)
+        stage.start(port)
+
+    with pytest.raises(PeerTimeout) as caught:
+        start()
+    told = str(caught.value)
+    assert told.startswith("net_virtio_user0: no answer within the 0.5 s of all requests together; phase: ")
+    assert told.endswith(f"is what listens at {stage.path!r} a vhost-user back end?")
+    assert "\n" not in told
+    assert f"waiting for the vhost back end at {stage.path!r} to answer " in capfd.readouterr().err
+    assert stage.pool.audit().out == 0
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_signal_ends_the_wait_for_a_silent_back_end(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user, "stop_requested", lambda: True)
+    stage.listen({Request.SET_OWNER: Answer(silent=True), Request.GET_FEATURES: Answer(silent=True)})
+    with pytest.raises(WaitInterrupted, match=r"told to stop while waiting for the vhost back end at .* GET_FEATURES"):
+        stage.attach()
 
 
 def test_a_back_end_lost_in_a_reset_is_told_as_a_change_of_the_link(stage: Stage) -> None:

@@ -139,13 +139,23 @@ def test_socket_left_behind_by_a_dead_process_is_replaced(path):
 
 
 def test_socket_of_a_live_process_is_an_error_that_names_it(path):
-    with socket.socket(socket.AF_UNIX) as live:
-        live.bind(path)
-        live.listen()
-        with pytest.raises(ConfigError, match=f"'vhost.sock' is in use by process {os.getpid()}") as caught:
+    code = f"import socket; s = socket.socket(socket.AF_UNIX); s.bind({path!r}); s.listen(); print(flush=True); input()"
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as live:
+        live.stdout.readline()
+        with pytest.raises(ConfigError, match=f"'vhost.sock' is in use by process {live.pid}; end it or") as caught:
             Listener(path)
         assert caught.value.errno == errno.EADDRINUSE
         assert os.path.exists(path)
+        live.communicate(b"\n", WAIT)
+
+
+def test_socket_of_this_process_is_an_error_that_does_not_say_end_it(path):
+    first = Listener(path)
+    with pytest.raises(ConfigError, match=r"in use by this process itself; give every port a path of its own"):
+        Listener(path)
+    first.close()
+    Listener(path).close()
 
 
 @pytest.mark.parametrize("kind", ["directory", "file"])
@@ -190,6 +200,25 @@ def test_directory_without_permission_is_an_error_of_the_machine(path):
     os.mkdir("closed", 0o500)
     with pytest.raises(HostError, match="check the permissions of 'closed'"):
         Listener("closed/sock")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may go everywhere: run the tests as an ordinary user")
+def test_directory_that_may_not_be_entered_is_not_called_missing(path):
+    os.mkdir("closed", 0o600)
+    for attempt in (Listener, connect):
+        with pytest.raises(HostError, match="directory 'closed': Permission denied; check its permissions"):
+            attempt("closed/sock")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may connect everywhere: run the tests as an ordinary user")
+def test_socket_without_permission_says_so(path):
+    with socket.socket(socket.AF_UNIX) as live:
+        live.bind(path)
+        live.listen()
+        os.chmod(path, 0o400)
+        for attempt in (Listener, connect):
+            with pytest.raises(HostError, match="Permission denied; check the permissions"):
+                attempt(path)
 
 
 def test_connecting_where_nobody_listens_says_what_to_do(path):

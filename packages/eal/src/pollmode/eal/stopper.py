@@ -21,11 +21,17 @@ from typing import Any
 
 from pollmode.eal.errors import InternalError
 
-__all__ = ["Stopper"]
+__all__ = ["Stopper", "stop_requested"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAME_SIGNAL = 0.5
 """Seconds after the first signal in which another one is taken for the same."""
+
+
+def stop_requested() -> bool:
+    """Tell whether the application was asked to end, for what waits long at its start. Any thread may ask."""
+    holder = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    return isinstance(holder, Stopper) and holder.requested
 
 
 class Stopper:

@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING
 
 from pollmode.eal import logs
 from pollmode.eal.errors import ConfigError, HostError, PollmodeError, UnsupportedError
+from pollmode.eal.stopper import stop_requested
+from pollmode.vhost.faults import PeerTimeout, WaitInterrupted
 from pollmode.vhost.frontend import Frontend, MemoryRegion
 from pollmode.vhost.server import Listener, connect
 from pollmode.vhost.virtqueue import (
@@ -41,6 +44,8 @@ __all__ = ["Peer", "Transport", "check_pairs"]
 
 log = logs.get("pmd.net.virtio.driver")
 
+_START_SECONDS = 10.0  # for all answers of a back end together: when it is met, and when the port starts
+_TELL_SECONDS = 1.0
 _PATIENCE = 2.0  # seconds that a back end which does not answer may hold up who stops or closes the port
 _JOIN_SECONDS = 20.0  # for what is under way beside requests: functions that are being compiled
 _PAUSE_MS = 1000
@@ -113,14 +118,36 @@ class Transport:
     def _adopt(self, sock: socket.socket) -> None:
         frontend = self._frontend = Frontend(sock, name=self.name)
         try:
-            offered = frontend.negotiate()
-            frontend.set_status(STATUS_RESET)
-            frontend.set_status(STATUS_ACKNOWLEDGE | STATUS_DRIVER)
-            self.peer = Peer(offered, frontend.get_queue_num())
+            with self._starting(frontend):
+                offered = frontend.negotiate()
+                frontend.set_status(STATUS_RESET)
+                frontend.set_status(STATUS_ACKNOWLEDGE | STATUS_DRIVER)
+                self.peer = Peer(offered, frontend.get_queue_num())
         except BaseException:
             self.drop()
             raise
         os.eventfd_write(self._wake, 1)
+
+    @contextmanager
+    def _starting(self, frontend: Frontend) -> Iterator[None]:
+        """Wait for the answers of a start: 10 s for all, told after a second, ended by a signal."""
+        began = time.monotonic()
+        told = False
+
+        def watch(awaited: str) -> None:
+            nonlocal told
+            where = f"the vhost back end at {self.path!r} to answer {awaited}"
+            if stop_requested():
+                raise WaitInterrupted(f"told to stop while waiting for {where}")
+            if not told and time.monotonic() - began >= _TELL_SECONDS:
+                told = True
+                log.notice(f"{self.name}: waiting for {where}, {_START_SECONDS:g} s at most")
+
+        try:
+            with frontend.within(_START_SECONDS, watch):
+                yield
+        except PeerTimeout as error:
+            raise PeerTimeout(f"{error}; is what listens at {self.path!r} a vhost-user back end?") from None
 
     def alive(self) -> bool:
         """Tell whether a back end is connected."""
@@ -228,18 +255,19 @@ class Transport:
         if has(frontend.offered, VHOST_USER_F_PROTOCOL_FEATURES):
             chosen |= features(VHOST_USER_F_PROTOCOL_FEATURES)
         status = STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK
-        frontend.set_features(chosen)
-        frontend.set_status(status)
-        frontend.set_mem_table([_shared(region) for region in memory.regions()])
-        for queue in queues:
-            frontend.set_vring_num(queue.index, queue.entries)
-            frontend.set_vring_base(queue.index, 0)
-            frontend.set_vring_addr(queue.index, desc=queue.desc, avail=queue.avail, used=queue.used)
-            frontend.set_vring_call(queue.index, queue.call_fd)
-            frontend.set_vring_kick(queue.index, queue.kick_fd)
-        for queue in queues:
-            frontend.set_vring_enable(queue.index, True)
-        frontend.set_status(status | STATUS_DRIVER_OK)
+        with self._starting(frontend):
+            frontend.set_features(chosen)
+            frontend.set_status(status)
+            frontend.set_mem_table([_shared(region) for region in memory.regions()])
+            for queue in queues:
+                frontend.set_vring_num(queue.index, queue.entries)
+                frontend.set_vring_base(queue.index, 0)
+                frontend.set_vring_addr(queue.index, desc=queue.desc, avail=queue.avail, used=queue.used)
+                frontend.set_vring_call(queue.index, queue.call_fd)
+                frontend.set_vring_kick(queue.index, queue.kick_fd)
+            for queue in queues:
+                frontend.set_vring_enable(queue.index, True)
+            frontend.set_status(status | STATUS_DRIVER_OK)
 
     def bring_down(self, queues: Sequence[VirtQueue]) -> None:
         """Stop the rings, so that the device touches no buffer any more. A peer that fails in it, or takes longer

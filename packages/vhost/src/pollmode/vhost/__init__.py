@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pollmode.vhost.backend import Backend
     from pollmode.vhost.backend_requests import BackendRequests
     from pollmode.vhost.dirty import mark_written
-    from pollmode.vhost.faults import MalformedMessage, PeerGone, PeerTimeout, RefusedMessage
+    from pollmode.vhost.faults import MalformedMessage, PeerGone, PeerTimeout, RefusedMessage, WaitInterrupted
     from pollmode.vhost.frontend import Frontend, MemoryRegion
     from pollmode.vhost.memory import Region, RegionsRecord, translate
     from pollmode.vhost.messages import Protocol, Request
@@ -35,6 +35,7 @@ __all__ = [
     "Request",
     "Session",
     "Vring",
+    "WaitInterrupted",
     "connect",
     "mark_written",
     "translate",
@@ -44,7 +45,7 @@ _HOMES = {
     "backend": ("Backend",),
     "backend_requests": ("BackendRequests",),
     "dirty": ("mark_written",),
-    "faults": ("MalformedMessage", "PeerGone", "PeerTimeout", "RefusedMessage"),
+    "faults": ("MalformedMessage", "PeerGone", "PeerTimeout", "RefusedMessage", "WaitInterrupted"),
     "frontend": ("Frontend", "MemoryRegion"),
     "memory": ("Region", "RegionsRecord", "translate"),
     "messages": ("Protocol", "Request"),

@@ -28,14 +28,18 @@ from pollmode.vhost.messages import (
     describe,
 )
 
-__all__ = ["Connection", "HeaderCheck", "Message", "close_fd"]
+__all__ = ["Connection", "HeaderCheck", "Message", "Watch", "close_fd"]
 
 HeaderCheck = Callable[[int, int, int], None]
 """Called with request, flags and size before any payload is read; raises MalformedMessage."""
 
+Watch = Callable[[], None]
+"""Called some ten times a second while the peer is waited for; what it raises ends the wait."""
+
 # MSG_DONTWAIT beside O_NONBLOCK: a peer that gave us the socket shares its flags and may take the latter away.
 _SEND_FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
 _RECEIVE_FLAGS = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+_WATCH_SECONDS = 0.1
 _CONTROL = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 
 
@@ -141,14 +145,22 @@ class Connection:
         self._check(request, flags, size)
         self._wanted += size
 
-    def receive_within(self, seconds: float) -> Message:
+    def receive_within(self, seconds: float, watch: Watch | None = None) -> Message:
         """Wait for one message. Raises PeerTimeout when it is not whole in time; see `receive` for the others."""
         deadline = time.monotonic() + seconds
         while (message := self.receive()) is None:
-            self._wait(select.POLLIN, deadline, f"no answer within {seconds:.3g} s")
+            self._wait(select.POLLIN, deadline, f"no answer within {seconds:.3g} s", watch)
         return message
 
-    def send(self, request: int, flags: int, payload: bytes = b"", fds: Sequence[int] = (), seconds: float = 0) -> None:
+    def send(
+        self,
+        request: int,
+        flags: int,
+        payload: bytes = b"",
+        fds: Sequence[int] = (),
+        seconds: float = 0,
+        watch: Watch | None = None,
+    ) -> None:
         """Send one message with descriptors; they stay the caller's.
 
         Waits up to `seconds` for room. Raises PeerTimeout when the peer does not read, PeerGone when it is gone.
@@ -161,16 +173,19 @@ class Connection:
                 data = data[self._socket.sendmsg([data], rights, _SEND_FLAGS) :]
                 rights = []
             except BlockingIOError:
-                self._wait(select.POLLOUT, deadline, f"the peer does not read what it is sent ({seconds:.3g} s)")
+                text = f"the peer does not read what it is sent ({seconds:.3g} s)"
+                self._wait(select.POLLOUT, deadline, text, watch)
             except OSError as error:
                 raise PeerGone(f"the peer's end went away: {error.strerror}") from error
 
-    def _wait(self, event: int, deadline: float, text: str) -> None:
+    def _wait(self, event: int, deadline: float, text: str, watch: Watch | None) -> None:
         left = deadline - time.monotonic()
         if left <= 0:
             raise PeerTimeout(text)
         self._poll.modify(self._socket.fileno(), event)
-        self._poll.poll(left * 1000)
+        self._poll.poll((left if watch is None else min(left, _WATCH_SECONDS)) * 1000)
+        if watch is not None:
+            watch()
 
     def alive(self) -> bool:
         """Tell whether the peer still holds its end open, whatever it sent before; reads nothing."""

@@ -7,7 +7,7 @@ import errno
 
 from pollmode.eal.errors import DeviceFault, HostError, UnsupportedError
 
-__all__ = ["MalformedMessage", "PeerGone", "PeerTimeout", "RefusedMessage"]
+__all__ = ["MalformedMessage", "PeerGone", "PeerTimeout", "RefusedMessage", "WaitInterrupted"]
 
 
 class MalformedMessage(DeviceFault):
@@ -28,3 +28,9 @@ class PeerTimeout(HostError):
     """The peer did not answer, or did not read what it was sent, within the time limit."""
 
     errno = errno.ETIMEDOUT
+
+
+class WaitInterrupted(HostError):
+    """The application was asked to end while it waited for the peer."""
+
+    errno = errno.EINTR

@@ -11,15 +11,15 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pollmode.eal import logs
 from pollmode.eal.errors import ConfigError, PollmodeError, UnsupportedError
 from pollmode.vhost.backend_requests import BackendRequests
-from pollmode.vhost.connection import Connection
-from pollmode.vhost.faults import MalformedMessage, PeerGone, RefusedMessage
+from pollmode.vhost.connection import Connection, Watch
+from pollmode.vhost.faults import MalformedMessage, PeerGone, PeerTimeout, RefusedMessage
 from pollmode.vhost.memory import MAX_REGIONS
 from pollmode.vhost.messages import (
     FLAG_NEED_REPLY,
@@ -83,7 +83,8 @@ class Frontend:
         self.protocol_features = 0
         self._connection = Connection(sock, self._check_header)
         self._awaited: tuple[int, int] | None = None
-        self._deadline: float | None = None
+        self._limit: tuple[float, float] | None = None
+        self._watch: Callable[[str], None] | None = None
         self._lock = threading.RLock()
         self._backend_requests: BackendRequests | None = None
 
@@ -105,13 +106,17 @@ class Frontend:
                 self._backend_requests.close()
 
     @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """Have all requests of this block together take no longer than `seconds`; the one that would times out."""
-        self._deadline = time.monotonic() + seconds
+    def within(self, seconds: float, watch: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Have all requests of this block together take no longer than `seconds`; the one that would times out.
+
+        `watch(request)` is called some ten times a second while one is waited for; what it raises ends the wait.
+        """
+        before = self._limit, self._watch
+        self._limit, self._watch = (seconds, time.monotonic() + seconds), watch
         try:
             yield
         finally:
-            self._deadline = None
+            self._limit, self._watch = before
 
     def give_up(self) -> bool:
         """End the wait for an answer in another thread: its request raises PeerGone. False when nobody waits."""
@@ -160,7 +165,7 @@ class Frontend:
                 raise PeerGone(f"{self.name}: {request.name}: the connection is closed; phase reached: {self.phase}")
             log.debug(f"{self.name}: {self.phase}: sending {text}")
             try:
-                self._connection.send(request, flags, payload, fds, self._patience())
+                self._connection.send(request, flags, payload, fds, self._patience(), self._watch_for(request))
                 return self._answer(request, U64.size if ack else reply_size, ack)
             except RefusedMessage as error:
                 raise RefusedMessage(f"{self.name}: {error}; phase: {self.phase}; message {text}") from error
@@ -168,16 +173,24 @@ class Frontend:
                 raise self._fail(error, text) from error
 
     def _patience(self) -> float:
-        if self._deadline is None:
+        if self._limit is None:
             return self.timeout
-        return min(self.timeout, max(self._deadline - time.monotonic(), 0))
+        return min(self.timeout, max(self._limit[1] - time.monotonic(), 0))
+
+    def _watch_for(self, request: Request) -> Watch | None:
+        watch = self._watch
+        return None if watch is None else lambda: watch(request.name)
 
     def _answer(self, request: Request, size: int, ack: bool) -> bytes:
         if not size:
             return b""
         self._awaited = (request, size)
         try:
-            message = self._connection.receive_within(self._patience())
+            message = self._connection.receive_within(self._patience(), self._watch_for(request))
+        except PeerTimeout:
+            if self._limit is None or self.timeout < self._limit[0]:
+                raise
+            raise PeerTimeout(f"no answer within the {self._limit[0]:.3g} s of all requests together") from None
         finally:
             self._awaited = None
         with message:

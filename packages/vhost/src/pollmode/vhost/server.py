@@ -35,6 +35,8 @@ _BACKLOG = 8
 _PAUSE = 1.0
 _ACCEPTS = 16  # connections taken before other work has its turn
 
+_ours: set[tuple[int, int]] = set()  # the inodes of this process's own listeners
+
 log = logs.get("lib.vhost.config")
 
 
@@ -50,15 +52,23 @@ OnConnect = Callable[[socket.socket], "Peer | None"]
 
 
 def check_path(path: str) -> None:
-    """Raise ConfigError unless a socket could be at this path."""
+    """Raise ConfigError unless a socket could be at this path, HostError when its directory may not be entered."""
     length = len(os.fsencode(path))
     if not path or "\0" in path:
         raise ConfigError(f"socket path {path!r} is empty or holds a zero byte")
     if length > MAX_PATH:
         raise ConfigError(f"socket path {path!r} has {length} bytes; a socket's path has at most {MAX_PATH}")
     parent = os.path.dirname(path) or "."
-    if not os.path.isdir(parent):
-        raise ConfigError(f"socket path {path!r}: there is no directory {parent!r}")
+    try:
+        os.stat(os.path.join(parent, "."))  # "." asks for a directory that may be entered
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"socket path {path!r}: there is no directory {parent!r}") from None
+    except OSError as error:
+        raise HostError(
+            f"socket path {path!r}: directory {parent!r}: {error.strerror}",
+            mend="check its permissions",
+            errno=error.errno,
+        ) from None
 
 
 def _existing(path: str) -> os.stat_result | None:
@@ -118,7 +128,13 @@ def _holder(path: str) -> int | None:
 
 def _bind(path: str) -> socket.socket:
     check_path(path)
-    if _existing(path) is not None:
+    about = _existing(path)
+    if about is not None:
+        if (about.st_dev, about.st_ino) in _ours:
+            raise ConfigError(
+                f"socket {path!r} is in use by this process itself; give every port a path of its own",
+                errno=errno.EADDRINUSE,
+            )
         pid = _holder(path)
         if pid is not None:
             who = f"process {pid}" if pid else "another process"
@@ -163,6 +179,7 @@ class Listener:
         self._socket = _bind(path)
         about = os.stat(path)
         self._inode = (about.st_dev, about.st_ino)
+        _ours.add(self._inode)
         self._loop: Loop | None = None
         self._on_connect: OnConnect | None = None
         self._peer: Peer | None = None
@@ -233,6 +250,7 @@ class Listener:
                 self._loop.cancel(self._resumption)
             self._loop.unregister(self.fileno())
         self._socket.close()
+        _ours.discard(self._inode)
         with contextlib.suppress(OSError):
             about = os.stat(self.path)
             if (about.st_dev, about.st_ino) == self._inode:

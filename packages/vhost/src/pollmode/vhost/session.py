@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 from typing import Protocol as Interface
@@ -47,9 +48,11 @@ from pollmode.vhost.virtqueue import (
 )
 from pollmode.vhost.vring import Vring
 
-__all__ = ["HANDSHAKE_SECONDS", "Loop", "Session"]
+__all__ = ["HANDSHAKE_SECONDS", "MESSAGE_SECONDS", "Loop", "Session"]
 
 HANDSHAKE_SECONDS = 10.0
+MESSAGE_SECONDS = 10.0
+"""How long a message may take from its first byte to its last."""
 _BURST = 64  # messages of one front end before the others have their turn
 
 log = logs.get("lib.vhost.config")
@@ -100,14 +103,22 @@ class Session:
         self._lock = threading.RLock()
         self._loop: Loop | None = None
         self._handshake: Any = None
+        self._began: float | None = None  # when the message that is not whole yet began to arrive
+        self._half: Any = None  # the alarm that looks at it
+        self._message_seconds = MESSAGE_SECONDS
         self._heard = False
 
     # --- life ---------------------------------------------------------------------------------------------------
 
-    def attach(self, loop: Loop, handshake_seconds: float = HANDSHAKE_SECONDS) -> None:
-        """Have `loop` serve this session; a peer that says nothing for `handshake_seconds` is sent away."""
+    def attach(
+        self, loop: Loop, handshake_seconds: float = HANDSHAKE_SECONDS, message_seconds: float = MESSAGE_SECONDS
+    ) -> None:
+        """Have `loop` serve this session.
+
+        A peer that says nothing for `handshake_seconds`, or half a message for `message_seconds`, is sent away.
+        """
         with self._lock:
-            self._loop = loop
+            self._loop, self._message_seconds = loop, message_seconds
             self._handshake = loop.alarm(handshake_seconds, self._handshake_over)
             loop.register(self._connection.fileno(), self.receive)
 
@@ -135,7 +146,9 @@ class Session:
         if loop is not None:
             # Outside the lock: this waits for a call of `receive` that is under way, which may wait for the lock.
             loop.unregister(self._connection.fileno())
-            loop.cancel(self._handshake)
+            for alarm in (self._handshake, self._half):
+                if alarm is not None:
+                    loop.cancel(alarm)
         with self._lock:
             try:
                 self.reset_rings()
@@ -151,6 +164,26 @@ class Session:
         if not self._heard:
             self._fail(PeerTimeout("the peer connected and said nothing; its place is free again"), "")
 
+    def _time_message(self) -> None:
+        """Note when a message begins to arrive. One alarm at most is set, however many arrive in pieces."""
+        if not self._connection.partial:
+            self._began = None
+        elif self._began is None:
+            self._began = time.monotonic()
+            if self._half is None and self._loop is not None:
+                self._half = self._loop.alarm(self._message_seconds, self._look_at_message)
+
+    def _look_at_message(self) -> None:
+        with self._lock:
+            self._half = None
+            if self._began is None or self._loop is None:
+                return
+            left = self._began + self._message_seconds - time.monotonic()
+            if left > 0:
+                self._half = self._loop.alarm(left, self._look_at_message)
+                return
+        self._fail(PeerTimeout(f"a message that began {self._message_seconds:g} s ago is not whole yet"), "")
+
     # --- messages -----------------------------------------------------------------------------------------------
 
     def receive(self) -> None:
@@ -164,6 +197,7 @@ class Session:
         text = ""
         try:
             message = self._connection.receive()
+            self._time_message()
             if message is None:
                 return False
             with message:
