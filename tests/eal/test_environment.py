@@ -118,7 +118,25 @@ def test_a_loop_that_never_ends_keeps_its_memory(
 def test_in_memory_environments_stand_side_by_side(base: Path) -> None:
     with Environment.start(ALONE) as one, Environment.start(ALONE) as other:
         assert one.memory.regions()[0].address != other.memory.regions()[0].address
-    assert not base.exists()
+        assert sorted(os.listdir(base / "rte")) == ["dpdk_telemetry.v2", "dpdk_telemetry.v2:1"]
+    assert os.listdir(base) == []
+
+
+def test_telemetry_that_was_refused_leaves_no_socket(base: Path) -> None:
+    with Environment.start([*ALONE, "--no-telemetry"]):
+        assert not base.exists()
+
+
+def test_telemetry_that_can_not_be_served_stops_only_who_asked_for_it(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*ALONE, "--file-prefix", "é" * 127]  # a socket's path has 107 bytes at most
+    before = traces()
+    with Environment.start(words):
+        assert "no telemetry socket in" in capsys.readouterr().err
+    with pytest.raises(HostError, match="choose a shorter --file-prefix"):
+        Environment.start([*words, "--telemetry"])
+    assert traces() == before
 
 
 def test_a_second_start_with_the_same_prefix_names_the_holder() -> None:
@@ -150,6 +168,7 @@ def test_a_second_start_with_the_same_prefix_names_the_holder() -> None:
         (["--huge-dir", "/nonexistent"], ConfigError, "--huge-dir /nonexistent: no such directory"),
         (["--huge-dir", "/"], HostError, "--huge-dir / is no mounted hugetlbfs"),
         (["--no-huge", "--huge-unlink"], ConfigError, "can't be used at the same time"),
+        (["--telemetry", "--no-telemetry"], ConfigError, "can't be used at the same time"),
         (["--file-prefix", "a/b"], ConfigError, "--file-prefix: 'a/b'"),
         (["--vdev", ",x=1"], ConfigError, "it has no name"),
         (["--vdev", "usb:x"], ConfigError, "bus 'usb' is unknown"),

@@ -47,6 +47,7 @@ def test_all_supported_options_reach_their_fields() -> None:
     assert parsed.single_file_segments
     assert parsed.no_pci
     assert parsed.no_shconf
+    assert parsed.telemetry is False
     assert (parsed.huge_dir, parsed.iova_mode, parsed.file_prefix, parsed.proc_type) == (
         "/mnt/huge",
         "va",
@@ -129,8 +130,8 @@ def test_remapped_lcores_keep_their_cpus() -> None:
         ("--huge-dir=", "argument --huge-dir doesn't have value!"),
         ("-m many", "expect an integer value"),
         ("-m 0", "out of range"),
-        ("-n 0", "invalid memory channel parameter"),
-        ("-r 17", "invalid rank parameter"),
+        ("-n 0", "invalid memory channel parameter: it must be 1 to 256, not 0"),
+        ("-r 17", "invalid rank parameter: it must be 1 to 16, not 17"),
         ("-c 0xg", "invalid coremask syntax"),
         ("-c 0", "invalid coremask syntax"),
         (f"-c {1 << 128:x}", "lcores are 0 to 127"),
@@ -142,7 +143,8 @@ def test_remapped_lcores_keep_their_cpus() -> None:
         ("--file-prefix a%b", "must not contain"),
         ("--huge-unlink=maybe", "one of existing, always, never"),
         ("--log-level shout", "Invalid log level"),
-        ("--log-level 0", "Invalid log level"),
+        ("--log-level 0", "Invalid log level: '0', levels are 1"),
+        ("--log-level lib.eal:9", r"Invalid log level: 'lib.eal:9', levels are 1 \(emergency\) to 8 \(debug\)"),
         ("net_null0", "unexpected argument 'net_null0'"),
         ("-", "unexpected argument '-'"),
         ("--vdev net_null0 --vdev net_null0,size=64", "net_null0 is given twice"),

@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from pollmode.eal import devargs, logs
+from pollmode.eal import devargs, logs, telemetry_commands
 from pollmode.eal import options as eal_options
+from pollmode.eal.errors import HostError
 from pollmode.eal.interrupts import Interrupts
 from pollmode.eal.lcore import Lcores, choose_lcores
 from pollmode.eal.memory import Memory
 from pollmode.eal.options import EalOptions
-from pollmode.eal.runtime import Runtime
+from pollmode.eal.runtime import Runtime, runtime_base
+from pollmode.eal.telemetry import Telemetry
+from pollmode.eal.telemetry_server import TelemetryServer
 
 __all__ = ["Environment"]
 
@@ -24,10 +29,10 @@ class Environment:
     """What `start` made; a context manager that closes it.
 
     `options` are the parsed options, `runtime` the file prefix and its directory, `vdevs` the virtual devices of the
-    command line, which a bus makes.
+    command line, which a bus makes, `telemetry` the commands that are answered on the telemetry socket.
     """
 
-    def __init__(self, options: EalOptions) -> None:
+    def __init__(self, options: EalOptions, words: Sequence[str] = (), application: Sequence[str] = ()) -> None:
         self.options = options
         self.vdevs: list[devargs.Devargs] = [devargs.parse(text) for text in options.vdevs]
         logs.configure(options.log_levels, color=options.log_color, timestamp=options.log_timestamp)
@@ -40,12 +45,18 @@ class Environment:
             self.lcores = Lcores(chosen, self.memory, options.main_lcore)
             self.interrupts = Interrupts()
             stack.callback(self.interrupts.close)
+            self.telemetry = Telemetry()
+            telemetry_commands.register_words(self.telemetry, [os.path.basename(sys.argv[0]), *words], application)
+            telemetry_commands.register_lcores(self.telemetry, self.lcores)
+            telemetry_commands.register_memory(self.telemetry, self.memory)
+            self._serve_telemetry(stack)
             self._stack = stack.pop_all()
 
     @classmethod
-    def start(cls, argv: Sequence[str]) -> Environment:
+    def start(cls, argv: Sequence[str], application: Sequence[str] = ()) -> Environment:
         """Start the environment that the EAL's words ask for: no program name, no `--`.
 
+        The words of the application, those behind `--`, are only told to telemetry.
         Raises ConfigError for words that are wrong, HostError for what the machine has not, UnsupportedError; nothing
         half-made is left behind. With --help, --version or --log-level=help, prints the answer and raises SystemExit.
         """
@@ -53,7 +64,7 @@ class Environment:
         if answer := _answer(options):
             print(answer)
             raise SystemExit(0)
-        return cls(options)
+        return cls(options, argv, application)
 
     def on_close(self, callback: Callable[[], object]) -> None:
         """Call `callback()` when the environment closes, before memory and threads go; the last one is called first."""
@@ -74,6 +85,18 @@ class Environment:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _serve_telemetry(self, stack: contextlib.ExitStack) -> None:
+        """Open the telemetry socket; that it can't be opened keeps only those from starting who asked for it."""
+        if self.options.telemetry is False:
+            return
+        try:
+            server = TelemetryServer(self.telemetry, self.interrupts, runtime_base() / self.options.file_prefix)
+            stack.callback(server.close)
+        except HostError as error:
+            if self.options.telemetry:
+                raise
+            log.warning(f"{error}")
 
     def _close_memory(self) -> None:
         """Unmap the memory unless a loop that ignores its stop word still uses it."""

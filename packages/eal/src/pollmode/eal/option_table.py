@@ -142,7 +142,7 @@ OPTIONS = (
         absent="reltime",
     ),
     Option(("--syslog",), "FACILITY", "log to syslog", absent="daemon", lacking="logs go to standard error"),
-    Option(("--telemetry",), None, "serve telemetry", lacking="the telemetry socket is not part of this release"),
+    Option(("--telemetry",), None, "serve telemetry, or do not start (default: serve it where that is possible)"),
     Option(("--no-telemetry",), None, "serve no telemetry"),
     Option(("--vfio-intr",), "MODE", "VFIO interrupts", lacking=_PCI),
     Option(("--vfio-vf-token",), "UUID", "VFIO token", lacking=_PCI),
@@ -166,6 +166,7 @@ EXCLUSIONS = (
     ("no-huge", "huge-unlink"),
     ("no-huge", "single-file-segments"),
     ("in-memory", "huge-unlink"),
+    ("telemetry", "no-telemetry"),
 )
 """Keys that cannot be used at the same time, as in DPDK."""
 

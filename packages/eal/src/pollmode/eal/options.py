@@ -25,6 +25,7 @@ class EalOptions:
     """What the EAL's command line said; the defaults are those of an empty one.
 
     `lcores` pairs lcore ids with sets of cpus, in order, or is None for every cpu the process may run on.
+    `telemetry` is None when it was neither asked for nor refused: it is served, but the process starts without it too.
     """
 
     lcores: CoreMap | None = None
@@ -48,6 +49,7 @@ class EalOptions:
     log_levels: tuple[LevelRule, ...] = ()
     log_color: str = "auto"
     log_timestamp: str | None = None
+    telemetry: bool | None = None
     list_log_types: bool = False
     help: bool = False
     version: bool = False
@@ -77,6 +79,7 @@ def parse(argv: Sequence[str]) -> EalOptions:
         "log_levels": tuple(rule for rule in rules if rule is not LevelRule.HELP),
         "list_log_types": LevelRule.HELP in rules,
         "main_lcore": _main_lcore(given, lcores),
+        "telemetry": True if "telemetry" in given else False if "no-telemetry" in given else None,
     }
     return EalOptions(lcores=lcores, vdevs=vdevs, block=block, **fields, **simple)
 
