@@ -5,22 +5,24 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.net_vhost_rig import frame
-from support.vhost import until
+from support.vhost import kept, until
 
 from pollmode.bus_vdev import VdevBus
 from pollmode.eal.environment import Environment
 from pollmode.eal.errors import ConfigError, DeviceFault
 from pollmode.eal.jit import INTERPRETED, compiled, load_relaxed64, store_relaxed64
 from pollmode.eal.lcore_layout import LCORE_STOP
-from pollmode.ethdev import Event, Port, Ports, rx_burst, tx_burst
+from pollmode.ethdev import Event, Port, Ports, dispatch, rx_burst, tx_burst
 from pollmode.mbuf import Burst, Mempool, Packet, create_pool, mbuf_free_bulk
 from pollmode.net_vhost.testing import FrontEnd
+from pollmode.vhost.faults import PeerGone
 from pollmode.vhost.server import Listener
 from pollmode.vhost.virtqueue import (
     VHOST_USER_F_PROTOCOL_FEATURES,
@@ -308,6 +310,64 @@ def test_front_ends_vanish_while_an_lcore_polls(host: Host) -> None:
     port.stop()
 
 
+def inside(host: Host, lcore: int) -> None:
+    """Have the dispatch table believe that an lcore is inside a callback; once more, and it came out."""
+    host.ports._dispatch._marks[lcore] += 1
+
+
+def test_front_end_that_stops_a_ring_waits_until_the_lcore_left_it(host: Host) -> None:
+    port = host.port()
+    with FrontEnd(host.path, MERGEABLE) as peer:
+        until(link_up(port))
+        both_ways(host, port, peer)
+        inside(host, 1)
+        stopped = threading.Event()
+        thread = threading.Thread(target=lambda: (peer.frontend.get_vring_base(1), stopped.set()))
+        thread.start()
+        until(lambda: not port.link().up)
+        assert not stopped.wait(0.05)
+        assert port.rx(0, Burst(4)) == 0
+        inside(host, 1)
+        assert stopped.wait(20)
+        thread.join()
+
+
+def test_lcore_that_never_polls_holds_up_nobody(host: Host) -> None:
+    port = host.port()
+    with FrontEnd(host.path, MERGEABLE) as peer:
+        until(link_up(port))
+        lcores = host.environment.lcores
+        burst, counts = np.zeros(64, np.int64), np.zeros(1, np.int64)
+        lcores.launch(1, echo, host.ports.dispatch, port.id, burst.ctypes.data, counts.ctypes.data)
+        peer.send(frame(64))
+        until(lambda: counts[0] == 1)
+        lcores.stop()
+        lcores.wait(1)
+        assert peer.frontend.get_vring_base(1) == 1
+        assert not port.link().up
+
+
+def test_lcore_that_stays_in_a_ring_ends_the_session_and_leaks_no_memory(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dispatch, "_PATIENCE", 0.05)
+    port = host.port()
+    before = kept()
+    with FrontEnd(host.path, MERGEABLE) as peer:
+        until(link_up(port))
+        both_ways(host, port, peer)
+        inside(host, 1)
+        with pytest.raises(PeerGone):
+            peer.frontend.get_vring_base(1)
+    until(lambda: port.info().private_info["peer"] == "none")
+    assert "lcore 1 has been inside a burst callback" in capfd.readouterr().err
+    assert not kept() - before
+    inside(host, 1)
+    with FrontEnd(host.path, MERGEABLE) as peer:
+        until(link_up(port))
+        both_ways(host, port, peer)
+
+
 def test_port_closed_under_a_connected_front_end(host: Host) -> None:
     port = host.port()
     peer = FrontEnd(host.path, MERGEABLE)
@@ -352,7 +412,7 @@ def test_repeated_messages_leak_no_descriptors(host: Host) -> None:
 
 def test_socket_that_is_taken_is_an_error_that_leaves_nothing(host: Host) -> None:
     host.port()
-    with pytest.raises(ConfigError, match="in use by process"):
+    with pytest.raises(ConfigError, match="in use by"):
         host.bus.attach(f"net_vhost7,iface={host.path}")
     assert len(host.ports) == 1
 

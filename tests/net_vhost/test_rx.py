@@ -210,34 +210,8 @@ def test_front_end_is_asked_not_to_kick(rx: Rig) -> None:
 
 def test_linear_queue_drops_what_one_mbuf_cannot_hold(rx: Rig) -> None:
     rx.queue.use_pool(rx.pool, 3, 1)
-    rx.queue.start()
     rx.ring.post([rx.buffer(bytes(12) + frame(2049))], writable=False)
     rx.ring.post([rx.buffer(bytes(12) + frame(2048))], writable=False)
     assert rx.run() == 1
     assert rx.frames(1) == [frame(2048)]
     assert rx.counts()["errors"] == 1
-
-
-def test_stopped_queue_touches_nothing(rx: Rig) -> None:
-    rx.ring.post([rx.buffer(bytes(12) + frame(64))], writable=False)
-    rx.queue.stop()
-    assert rx.run() == 0
-    rx.queue.start()
-    with rx.queue.held():
-        assert rx.run() == 0
-    assert rx.run() == 1
-    assert rx.frames(1) == [frame(64)]
-
-
-def test_callback_of_another_header_does_nothing(make_rig: Callable[..., Rig]) -> None:
-    """A lcore that fetched its function before the features changed must not use it on the new ring."""
-    rig = make_rig(RX, MODERN)
-    old = rig.queue.callback()
-    rig.queue.unbind()
-    rig.queue.bind(rig.vring, LEGACY)
-    rig.ring.post([rig.buffer(bytes(10) + frame(64))], writable=False)
-    rig.queue.callback = lambda: old  # type: ignore[method-assign]  # the stale function
-    assert rig.run() == 0
-    del rig.queue.callback
-    assert rig.run() == 1
-    assert rig.frames(1) == [frame(64)]

@@ -195,14 +195,3 @@ def test_ring_indexes_wrap_at_16_bits(make_rig: Callable[..., Rig]) -> None:
         assert rig.run(rig.load((frame(64, seed),))) == 1
         assert merged(rig) == (1, [76], frame(64, seed))
     assert rig.ring.used_index == 8
-
-
-def test_stopped_queue_takes_nothing(tx: Rig) -> None:
-    tx.ring.post([tx.room(200)], writable=True)
-    tx.queue.stop()
-    assert tx.run(tx.load((frame(64),))) == 0
-    assert tx.ring.used_index == 0
-    tx.queue.start()
-    with tx.queue.held():
-        assert tx.run(1) == 0
-    assert tx.run(1) == 1

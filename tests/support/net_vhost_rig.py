@@ -41,12 +41,9 @@ class Rig:
         self.header = 10 if features == LEGACY else 12
         if direction is RX:
             self.queue.use_pool(pool, PORT, MAX_SEGMENTS)
-        else:
-            self.queue.use()
         self.features = features
         self.vring = self.ring.vring(self.queue.ring)
         self.queue.bind(self.vring, features)
-        self.queue.start()
 
     def run(self, n: int = 32) -> int:
         callback = self.queue.callback()

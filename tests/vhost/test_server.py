@@ -6,12 +6,12 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 
 import pytest
 from support.vhost import Recorder, settle, until
 
 from pollmode.eal.errors import ConfigError, HostError
+from pollmode.vhost import server
 from pollmode.vhost.server import LONGEST_REFUSAL, MAX_PATH, Connector, Listener, connect
 from pollmode.vhost.session import Session
 from pollmode.vhost.testing import WAIT, ScriptedFrontend
@@ -250,20 +250,45 @@ def test_closing_leaves_a_successors_socket_alone(path):
 def test_listener_survives_running_out_of_descriptors(path, loop, host, monkeypatch, capfd):
     listener = Listener(path)
     listener.serve(loop, host.connected)
-    broken = threading.Event()
+    monkeypatch.setattr(server, "_PAUSE", 0.01)
+    errors = [errno.EMFILE] * 5 + [errno.ENOMEM] * 3
     accept = socket.socket.accept
 
     def failing(self):
-        if not broken.is_set():
-            broken.set()
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        if errors:
+            error = errors.pop(0)
+            raise OSError(error, os.strerror(error))
         return accept(self)
 
     monkeypatch.setattr(socket.socket, "accept", failing)
     with dial(path) as front:
-        assert broken.wait(WAIT)
         settle(front)
-    assert "a connection can't be taken: Too many open files" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert told.count("no connection can be taken: Too many open files") == 1
+    assert told.count("no connection can be taken: Cannot allocate memory") == 1
+    assert told.count("connections are taken again") == 1
+    listener.close()
+
+
+def test_connector_survives_running_out_of_descriptors(path, loop, host, monkeypatch):
+    told = []
+    monkeypatch.setattr(server.log, "info", told.append)
+    left = [errno.EMFILE] * 3
+    listener = Listener(path)
+    create = socket.socket
+
+    def failing(*words, **named):
+        if left and words == (socket.AF_UNIX, socket.SOCK_STREAM):
+            raise OSError(left.pop(), os.strerror(errno.EMFILE))
+        return create(*words, **named)
+
+    monkeypatch.setattr(server.socket, "socket", failing)
+    connector = Connector(path, loop, host.connected)
+    connector.start()
+    with ScriptedFrontend(listener.accept(WAIT)) as front:
+        settle(front)
+    assert [text for text in told if "Too many open files" in text] == told[:1]
+    connector.close()
     listener.close()
 
 

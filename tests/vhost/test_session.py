@@ -8,10 +8,11 @@ import threading
 import pytest
 from support.vhost import OFFER, PROTOCOL_OFFER, Recorder, settle, until
 
-from pollmode.eal.errors import ConfigError, UnsupportedError
+from pollmode.eal.errors import ConfigError, InternalError, UnsupportedError
 from pollmode.eal.jit import compiled, load64
 from pollmode.vhost.memory import translate
 from pollmode.vhost.messages import (
+    LOG_AREA,
     U64,
     VRING_ADDR,
     VRING_NO_FD,
@@ -293,6 +294,26 @@ def test_owner_may_close_the_session_from_a_callback(loop):
         front.send(Request.SET_FEATURES, U64.pack(HONEST_FEATURES))
         assert front.closed()
     until(lambda: owner.closed == ["enough"])
+
+
+def test_ring_the_owner_cannot_leave_keeps_no_mapping_and_no_descriptor(session, front, owner, memory, running, capfd):
+    assert front.ask(Request.SET_LOG_BASE, LOG_AREA.pack(4096, 0), [memory.fd]) == U64.pack(0)
+    front.start_ring(1, memory.ring(16))
+    settle(front)
+
+    def failing(session, vring):
+        owner.running.pop(vring.index)
+        if vring.index == 0:
+            raise InternalError("an lcore stays in it")
+        return 0
+
+    owner.on_vring_stopped = failing
+    front.send(Request.GET_VRING_BASE, VRING_STATE.pack(0, 0))
+    until(lambda: bool(owner.closed))
+    assert not owner.running
+    assert not session.memory
+    assert session.dirty_log is None
+    assert "an lcore stays in it" in capfd.readouterr().err
 
 
 def test_error_of_the_owner_ends_its_session_alone(loop, served, front, capfd):

@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the control plane does to a queue record and its ring by address: small compiled entry points."""
+"""What the control plane does to a queue record and its ring by address, while no lcore is in its callback."""
 
 from __future__ import annotations
 
 from pollmode.eal.jit import (
-    compare_exchange64,
     compiled,
     load_acquire16,
     load_relaxed16,
-    pause,
     record,
     store64,
     store_relaxed16,
     store_release16,
-    store_release64,
 )
 from pollmode.vhost.virtqueue import (
     AVAIL_ELEM_SIZE,
@@ -27,25 +24,7 @@ from pollmode.vhost.virtqueue import (
     VRING_USED_F_NO_NOTIFY,
 )
 
-from .layout import ACCESS_CONTROL, ACCESS_FREE, FAULT_AVAIL_INDEX, FAULT_NONE, QUEUE, QUEUE_ACCESS
-
-SPINS = 1000
-
-
-@compiled
-def take_control(queue: int) -> int:
-    """Take the access word for the control plane; 0 when an lcore still held it after some spinning."""
-    for _ in range(SPINS):
-        if compare_exchange64(queue + QUEUE_ACCESS, ACCESS_FREE, ACCESS_CONTROL):
-            return 1
-        pause()
-    return 0
-
-
-@compiled
-def give_control(queue: int) -> None:
-    """Give the access word back; what was changed is visible to the lcore that takes it next."""
-    store_release64(queue + QUEUE_ACCESS, ACCESS_FREE)
+from .layout import FAULT_AVAIL_INDEX, FAULT_NONE, QUEUE
 
 
 @compiled
@@ -72,10 +51,10 @@ def heal_ring(queue: int) -> None:
     waiting = (index - q.next) & INDEX_MASK
     if waiting > q.num:
         q.next = index
-    elif waiting > 0 and q.broken != FAULT_AVAIL_INDEX:
+    elif waiting > 0 and q.halt != FAULT_AVAIL_INDEX:
         slot = q.next & (q.num - 1)
         head = load_relaxed16(q.avail + AVAIL_RING + AVAIL_ELEM_SIZE * slot)
         store64(q.used + USED_RING + USED_ELEM_SIZE * slot, head)
         q.next = (q.next + 1) & INDEX_MASK
     store_release16(q.used + USED_IDX, q.next)
-    q.broken = FAULT_NONE
+    q.halt = FAULT_NONE

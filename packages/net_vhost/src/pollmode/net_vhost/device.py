@@ -7,6 +7,11 @@ its ring is ready and the port is started.
 
 Two threads call in: the application's (the methods of `Device`) and the one that serves the session (the methods of
 `Backend`). `_lock` is held while either changes a queue, and never while ethdev or the session is called.
+
+Lcores take no lock. Whatever the front end changes, the session stops the rings it concerns first: their queues have
+no callback then, ethdev takes the old one out of the dispatch table, and `Port.refresh` returns when no lcore is inside
+it. An lcore that does not poll holds up nothing. Refused: a lock word in each queue, which costs a locked instruction a
+burst and only repeats what the table does already.
 """
 
 from __future__ import annotations
@@ -168,28 +173,13 @@ class VhostDevice(Device, Backend):
     def setup_tx_queue(self, queue: int, descriptors: int, config: QueueConfig) -> None:
         """Make a transmit queue; the ring's size is the front end's choice, not `descriptors`."""
         callback_for(TX, VARIANT_MERGEABLE)
-        self._queues[TX][queue].use()
-
-    def release_rx_queue(self, queue: int) -> None:
-        """Forget the pool."""
-        self._queues[RX][queue].release()
-
-    def release_tx_queue(self, queue: int) -> None:
-        """Stop the queue; it holds no mbuf."""
-        self._queues[TX][queue].release()
 
     def start(self) -> None:
-        """Let every queue run whose ring is ready, or will be."""
-        with self._lock:
-            for queue in self._configured():
-                queue.heal()
-                queue.start()
+        """Heal what is broken; a queue moves packets as soon as its ring is ready."""
+        self.reset()
 
     def stop(self) -> None:
-        """Let no queue run. Queues hold no mbufs: every packet is copied within its burst."""
-        with self._lock:
-            for queue in self._configured():
-                queue.stop()
+        """Do nothing: ethdev calls no queue any more, and none holds mbufs: every packet is copied within its burst."""
 
     def close(self) -> None:
         """End the session and give up the socket."""
@@ -294,12 +284,12 @@ class VhostDevice(Device, Backend):
         self._tell(queue, True)
 
     def on_vring_stopped(self, session: Session, vring: Vring) -> int:
-        """Leave a ring; no lcore is in it when this returns."""
+        """Leave a ring; no lcore is in it when this returns. Raises InternalError when one does not come out."""
         queue = self._queue_of(vring)
         with self._lock:
-            base = queue.unbind()
+            queue.unbind()
         self._tell(queue, False)
-        return base
+        return queue.base
 
     def on_closed(self, session: Session, reason: str) -> None:
         """Wait for the next front end."""

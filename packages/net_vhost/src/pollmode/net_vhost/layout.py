@@ -15,28 +15,29 @@ from pollmode.eal.layout import le_struct, offset_of
 CACHE_LINE: Final = 64
 
 # One direction of one queue pair. Nothing here is visible to the front end: what the data path believes about the
-# ring (its next index above all) is this private copy, never the shared one.
+# ring (its next index above all) is this private copy, never the shared one. The control plane changes it only while
+# no lcore is inside the queue's callback (`device.VhostDevice`).
 QUEUE: Final[np.dtype[Any]] = le_struct(
     "vhost_queue",
     384,
-    # Line 0: written by the control plane while it holds `access`, read at the start of each burst.
-    access="i8",  # 0 free, else held: by the lcore for one burst, by the control plane while it changes this record
-    variant="i8",  # which callback may run on this ring: VARIANT_*; 0 when none may
+    # Line 0: read at the start of each burst.
+    halt="i8",  # FAULT_* of what broke the queue, 0 while it is sound; written last
     desc="i8",  # host addresses of the three parts of the ring
     avail="i8",
     used="i8",
     num="i8",  # entries, a power of two
     regions="i8",  # the vring's own REGIONS record
     next="i8",  # the next entry of both rings, 16 bits: every buffer taken is returned within its burst
+    call_fd="i8",  # the front end's call eventfd, -1 for none
     # Line 1.
     pool="i8",  # receive: where mbufs come from
     rearm="i8",  # receive: the rearm word of a new mbuf, its port included
     room="i8",  # receive: data bytes of one mbuf
-    call_fd="i8",  # the front end's call eventfd, -1 for none
     event_idx="i8",  # 1 when VIRTIO_RING_F_EVENT_IDX was negotiated
     vector="i8",  # scratch: VECTOR entries of the chain being walked
     vector_size="i8",  # how many fit
     segments="i8",  # scratch: MAX_SEGMENTS mbuf addresses
+    segments_max="i8",  # receive: mbufs that one packet may take
     # Line 2: counters of the data path.
     packets="i8",
     bytes="i8",
@@ -46,21 +47,18 @@ QUEUE: Final[np.dtype[Any]] = le_struct(
     calls="i8",  # eventfd writes
     faults="i8",  # times this queue was broken
     idle="i8",  # empty polls in a row, up to IDLE_MAX
-    # Line 3: the broken word. `broken` is written last.
-    broken="i8",  # FAULT_*, 0 when sound
-    broken_index="i8",  # ring slot or descriptor
-    broken_word="i8",  # the offending word
+    # Line 3.
+    halt_index="i8",  # ring slot or descriptor of the fault
+    halt_word="i8",  # the offending word
     multicast="i8",
     broadcast="i8",
-    segments_max="i8",  # receive: mbufs that one packet may take
-    unused=("i8", 2),
+    unused=("i8", 4),
     # Lines 4 and 5.
     header=("i8", 2),  # transmit: the header being written
     sizes=("i8", 8),  # packets by length, see SIZE_BINS
     unused2=("i8", 6),
 )
 QUEUE_SIZE: Final = QUEUE.itemsize
-QUEUE_ACCESS: Final = offset_of(QUEUE, "access")
 QUEUE_HEADER: Final = offset_of(QUEUE, "header")
 QUEUE_SIZES: Final = offset_of(QUEUE, "sizes")
 
@@ -71,13 +69,8 @@ VECTOR_ADDRESS: Final = offset_of(VECTOR, "address")
 VECTOR_LENGTH: Final = offset_of(VECTOR, "length")
 VECTOR_SPARE: Final = 64  # entries beside the ring's own number: chains cut by region ends
 
-ACCESS_FREE: Final = 0
-ACCESS_LCORE: Final = 1
-ACCESS_CONTROL: Final = 2
-
-# Which callback a ring needs. A callback that finds another word here does nothing: a lcore that fetched its function
-# before the features changed never touches the new ring with the old header.
-VARIANT_NONE: Final = 0
+# Which callback a ring needs.
+VARIANT_NONE: Final = 0  # there is no ring
 VARIANT_LEGACY: Final = 1  # 10-byte header
 VARIANT_MODERN: Final = 2  # 12-byte header, one buffer a packet
 VARIANT_MERGEABLE: Final = 3  # 12-byte header, a packet may take several buffers
@@ -89,7 +82,7 @@ MAX_SEGMENTS: Final = 1024  # mbufs of one packet
 IDLE_MAX: Final = 8  # empty polls after which each further one waits
 IDLE_PAUSES: Final = 2  # PAUSE instructions of such a wait
 
-# What the front end did: the code in `broken`, and its words in the fault's text.
+# What the front end did: the code in `halt`, and its words in the fault's text.
 FAULT_NONE: Final = 0
 FAULT_AVAIL_INDEX: Final = 1
 FAULT_HEAD: Final = 2

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The queue record as the control plane handles it: who may touch it when, and which ring it works on.
+"""The queue record as the control plane handles it, and which ring it works on.
 
-Two sides use a record: one lcore, in the callbacks, and the control plane, here. The `access` word keeps them apart:
-the callbacks take it for one burst and do nothing when they cannot; the control plane takes it before it changes
-anything a callback reads. When `Queue.unbind` returns, the ring's memory may be unmapped.
+Two sides use a record: one lcore, in the callbacks, and the control plane, here. Nothing in the record keeps them
+apart. Whoever calls a method that changes what callbacks read sees to it that no lcore is inside one: ethdev does while
+a port is stopped or reset, and `Port.refresh` does for a ring that comes or goes (`device.VhostDevice`).
 
 The record is private memory, not EAL memory: a virtio-user port in this process shares all EAL memory with its back
 end, and nothing a peer can write may be believed here.
@@ -11,15 +11,12 @@ end, and nothing a peer can write may be believed here.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from pollmode.eal.errors import DeviceFault, InternalError
+from pollmode.eal.errors import DeviceFault
 from pollmode.eal.jit import Callback
 from pollmode.mbuf import Mempool
 from pollmode.mbuf.layout import HEADROOM, REARM_ONE_OWNER, REARM_PORT
@@ -32,9 +29,10 @@ from pollmode.vhost.virtqueue import (
 )
 from pollmode.vhost.vring import Vring
 
-from .control import adopt_ring, give_control, heal_ring, take_control
+from .control import adopt_ring, heal_ring
 from .layout import (
     CACHE_LINE,
+    FAULT_NONE,
     FAULT_TEXTS,
     MAX_SEGMENTS,
     QUEUE,
@@ -50,7 +48,6 @@ from .layout import (
 from .rx import make_rx
 from .tx import make_tx
 
-ACCESS_SECONDS = 20.0  # a burst takes microseconds; a lcore that lost its core for longer is not coming back
 COUNTERS = ("packets", "bytes", "errors", "missed", "nombuf", "calls", "faults", "multicast", "broadcast")
 
 
@@ -98,66 +95,41 @@ class Queue:
         self._record["segments"] = self._segments.ctypes.data
         self._record["call_fd"] = -1
         self._base = self._counts()
-        self._started = False
-        self._usable = False
 
     # --- set-up -------------------------------------------------------------------------------------------------
 
     def use_pool(self, pool: Mempool, port: int, segments_max: int) -> None:
         """Receive into mbufs of `pool`, marked as received on `port`, at most `segments_max` of them a packet."""
-        with self.held():
-            self._record["segments_max"] = min(segments_max, MAX_SEGMENTS)
-            self._record["pool"] = pool.address
-            self._record["room"] = pool.data_room - HEADROOM
-            self._record["rearm"] = HEADROOM | REARM_ONE_OWNER | REARM_PORT.put(0, port)
-        self._usable = True
-
-    def use(self) -> None:
-        """Make a transmit queue usable; it needs nothing."""
-        self._usable = True
-
-    def release(self) -> None:
-        """Forget the pool; the queue can't be used until it gets one again."""
-        self._usable = False
-        self.stop()
-
-    def start(self) -> None:
-        """Let callbacks run on the ring the queue is bound to now or later."""
-        with self.held():
-            self._started = True
-            self._renew()
-
-    def stop(self) -> None:
-        """Stop; when this returns, no callback touches the ring."""
-        with self.held():
-            self._started = False
-            self._renew()
+        self._record["segments_max"] = min(segments_max, MAX_SEGMENTS)
+        self._record["pool"] = pool.address
+        self._record["room"] = pool.data_room - HEADROOM
+        self._record["rearm"] = HEADROOM | REARM_ONE_OWNER | REARM_PORT.put(0, port)
 
     # --- the ring -----------------------------------------------------------------------------------------------
 
     def bind(self, vring: Vring, features: int) -> None:
-        """Work on `vring`, whose memory is mapped until `unbind`."""
+        """Work on `vring`. There is a callback from now on."""
         variant = variant_for(self.direction, features)
         callback_for(self.direction, variant)
-        with self.held():
-            record = self._record
-            self._vector = np.zeros(vring.num + VECTOR_SPARE, VECTOR)
-            record["vector"], record["vector_size"] = self._vector.ctypes.data, len(self._vector)
-            record["desc"], record["avail"], record["used"] = vring.desc, vring.avail, vring.used
-            record["num"], record["regions"], record["call_fd"] = vring.num, vring.regions, vring.call_fd
-            record["event_idx"] = has(features, VIRTIO_RING_F_EVENT_IDX)
-            record["broken"] = record["idle"] = 0
-            adopt_ring(self.address)
-            self.variant = variant
-            self._renew()
+        record = self._record
+        self._vector = np.zeros(vring.num + VECTOR_SPARE, VECTOR)
+        record["vector"], record["vector_size"] = self._vector.ctypes.data, len(self._vector)
+        record["desc"], record["avail"], record["used"] = vring.desc, vring.avail, vring.used
+        record["num"], record["regions"], record["call_fd"] = vring.num, vring.regions, vring.call_fd
+        record["event_idx"] = has(features, VIRTIO_RING_F_EVENT_IDX)
+        record["idle"] = 0
+        record["halt"] = FAULT_NONE
+        adopt_ring(self.address)
+        self.variant = variant
 
-    def unbind(self) -> int:
-        """Leave the ring; return the index of the next available entry. No callback touches the ring any more."""
-        with self.held():
-            self.variant = VARIANT_NONE
-            self._renew()
-            self._record["call_fd"] = -1
-            return int(self._record["next"][0])
+    def unbind(self) -> None:
+        """Have no callback any more. The ring is left when no lcore is inside the one there was."""
+        self.variant = VARIANT_NONE
+
+    @property
+    def base(self) -> int:
+        """The index of the next available entry."""
+        return int(self._record["next"][0])
 
     def callback(self) -> Callback | None:
         """Return the callback that runs on the ring the queue is bound to, None without one."""
@@ -172,43 +144,22 @@ class Queue:
     @property
     def broken(self) -> bool:
         """Whether the front end broke the ring."""
-        return self.bound and bool(self._record["broken"][0])
+        return self.bound and bool(self._record["halt"][0] != FAULT_NONE)
 
     def heal(self) -> None:
         """Go on with a broken ring behind the entry that broke it, which is given back empty."""
-        with self.held():
-            if self.broken:
-                heal_ring(self.address)
-                self._renew()
+        if self.broken:
+            heal_ring(self.address)
 
     def fault(self) -> DeviceFault | None:
         """Return what broke the ring, None for a sound one."""
         record = self._record[0]
-        code, index, word = int(record["broken"]), int(record["broken_index"]), int(record["broken_word"])
-        if not self.bound or code == 0:
+        code, index, word = int(record["halt"]), int(record["halt_index"]), int(record["halt_word"])
+        if not self.bound or code == FAULT_NONE:
             return None
         where = f"{self.direction.name} queue {self.number} (ring {self.ring})"
         text = f"the front end broke {where}: {FAULT_TEXTS[code]}; at {index}, word {word:#x}"
         return DeviceFault(text, queue=self.ring, index=index, word=word)
-
-    def _renew(self) -> None:
-        runs = self._started and self._usable and not self._record["broken"][0]
-        self._record["variant"] = self.variant if runs else VARIANT_NONE
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the access word. Raises InternalError when an lcore keeps it."""
-        deadline = time.monotonic() + ACCESS_SECONDS
-        while take_control(self.address) == 0:
-            if time.monotonic() > deadline:
-                raise InternalError(
-                    f"{self.direction.name} queue {self.number}: an lcore keeps it for {ACCESS_SECONDS:g} s"
-                )
-            time.sleep(0.0001)
-        try:
-            yield
-        finally:
-            give_control(self.address)
 
     # --- statistics ---------------------------------------------------------------------------------------------
 

@@ -2,14 +2,13 @@
 """The back end's side of a split ring: what is available, where a chain's pieces lie, how the front end is called.
 
 Everything the front end wrote is read once, through a verb, into a local, and checked before it is used. What does not
-hold breaks the queue: `break_queue` notes what and where, and withdraws the queue's variant, so that no callback runs
-on it until the control plane has healed it. Nothing here raises.
+hold breaks the queue: `break_queue` notes what and where, and the queue's callback does nothing more until the control
+plane has healed it. Nothing here raises.
 """
 
 from __future__ import annotations
 
 from pollmode.eal.jit import (
-    compare_exchange64,
     compiled,
     copy,
     delta16,
@@ -22,7 +21,6 @@ from pollmode.eal.jit import (
     record,
     store64,
     store_release16,
-    store_release64,
     write_eventfd,
 )
 from pollmode.vhost.memory import (
@@ -49,8 +47,6 @@ from pollmode.vhost.virtqueue import (
 )
 
 from .layout import (
-    ACCESS_FREE,
-    ACCESS_LCORE,
     BROADCAST_BITS,
     FAULT_ADDRESS,
     FAULT_AVAIL_INDEX,
@@ -60,11 +56,10 @@ from .layout import (
     FAULT_INDIRECT_LENGTH,
     FAULT_LOOP,
     FAULT_NEXT,
+    FAULT_NONE,
     FAULT_PIECES,
     QUEUE,
-    QUEUE_ACCESS,
     QUEUE_SIZES,
-    VARIANT_NONE,
     VECTOR_ADDRESS,
     VECTOR_LENGTH,
     VECTOR_SIZE,
@@ -77,36 +72,25 @@ NEXT_SHIFT = 48
 KIND_MASK = VRING_DESC_F_NEXT | VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT
 
 
-@inlined
-def give_access(queue: int) -> None:
-    """Give the access word back."""
-    store_release64(queue + QUEUE_ACCESS, ACCESS_FREE)
-
-
 @compiled
 def break_queue(queue: int, code: int, index: int, word: int) -> None:
-    """Mark the queue broken by `code` (FAULT_*) and withdraw it from its callbacks. The first fault stays."""
+    """Mark the queue broken by `code` (FAULT_*). The first fault stays."""
     q = record(queue, QUEUE)
-    if q.broken == 0:
-        q.broken_index = index
-        q.broken_word = word
+    if q.halt == FAULT_NONE:
+        q.halt_index = index
+        q.halt_word = word
         q.faults += 1
-        q.broken = code
-    q.variant = VARIANT_NONE
+        q.halt = code
 
 
 @inlined
-def enter(queue: int, variant: int) -> int:
-    """Take the access word for one burst and return how many available entries wait; -1 when there is no access.
+def enter(queue: int) -> int:
+    """Begin a burst: return how many available entries wait, -1 when the queue is broken.
 
-    There is none while the control plane, or another lcore, has the word, and none for a callback that is not of the
-    ring's variant. An index that moved by more than the ring holds breaks the queue: nothing waits.
+    An index that moved by more than the ring holds breaks the queue: nothing waits.
     """
-    if compare_exchange64(queue + QUEUE_ACCESS, ACCESS_FREE, ACCESS_LCORE) == 0:
-        return -1
     q = record(queue, QUEUE)
-    if q.variant != variant:
-        give_access(queue)
+    if q.halt != FAULT_NONE:
         return -1
     index = load_acquire16(q.avail + AVAIL_IDX)
     waiting = delta16(index, q.next)

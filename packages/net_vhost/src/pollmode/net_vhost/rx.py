@@ -63,7 +63,6 @@ from .ring import (
     count_sizes,
     enter,
     gather,
-    give_access,
     pieces_size,
     publish,
     read_pieces,
@@ -147,7 +146,6 @@ def rest(queue: int, waiting: int) -> None:
     else:
         for _ in range(IDLE_PAUSES):
             pause()
-    give_access(queue)
 
 
 @inlined
@@ -165,7 +163,7 @@ def prefetch_entry(queue: int, slot: int) -> None:
 
 @inlined
 def finish(lcore: int, queue: int, burst: int, n: int, done: int, taken: int, total: int, alike: int, run: int) -> None:
-    """Publish what was taken, give back the mbufs that were not needed, count, give the access word back."""
+    """Publish what was taken, give back the mbufs that were not needed, count."""
     q = record(queue, QUEUE)
     if taken > 0:
         publish(queue, taken)
@@ -176,7 +174,6 @@ def finish(lcore: int, queue: int, burst: int, n: int, done: int, taken: int, to
     q.packets += done
     q.bytes += total
     q.idle = 0
-    give_access(queue)
 
 
 def make_rx(variant: int) -> Callback:
@@ -184,7 +181,7 @@ def make_rx(variant: int) -> Callback:
     header = HDR_SIZE if variant == VARIANT_LEGACY else HDR_MRG_SIZE
 
     def rx(lcore: int, queue: int, burst: int, n: int) -> int:
-        waiting = enter(queue, variant)
+        waiting = enter(queue)
         if waiting < 0:
             return 0
         q = record(queue, QUEUE)

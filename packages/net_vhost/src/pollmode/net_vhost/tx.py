@@ -71,7 +71,6 @@ from .ring import (
     count_sizes,
     enter,
     gather,
-    give_access,
     pieces_size,
     publish,
     write_pieces,
@@ -153,16 +152,15 @@ def prefetch_entry(queue: int, slot: int) -> None:
 
 @inlined
 def leave(queue: int, missed: int, alike: int, run: int) -> None:
-    """Count the last run of packets of one length and those handed back; give the access word back."""
+    """Count the last run of packets of one length and those handed back."""
     if run > 0:
         count_sizes(queue, alike, run)
     record(queue, QUEUE).missed += missed
-    give_access(queue)
 
 
 @inlined
 def rest(queue: int, waiting: int, n: int) -> int:
-    """End a burst of `n` packets that sends none: there is no buffer (`waiting` 0), or no access (-1)."""
+    """End a burst of `n` packets that sends none: there is no buffer (`waiting` 0), or the queue is broken (-1)."""
     if waiting >= 0:
         leave(queue, n, 0, 0)
     return 0
@@ -201,7 +199,7 @@ def make_tx(variant: int) -> Callback:
     mergeable = int(variant == VARIANT_MERGEABLE)
 
     def tx(lcore: int, queue: int, burst: int, n: int) -> int:
-        waiting = enter(queue, variant)
+        waiting = enter(queue)
         if waiting <= 0 or n <= 0:
             return rest(queue, waiting, n)
         q = record(queue, QUEUE)

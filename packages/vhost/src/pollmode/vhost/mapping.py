@@ -30,6 +30,8 @@ _libc.mmap.argtypes = (
 )
 _libc.mmap.restype = ctypes.c_void_p
 _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
+_IN_PLACE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE | _MAP_FIXED
 _MAP_FAILED = ctypes.c_void_p(-1).value
 _FILE_LIMIT = 1 << 63  # off_t
 _USER_LIMIT = 1 << 64
@@ -59,11 +61,17 @@ class MappedFile:
         self.size = size
         self.inode = (about.st_dev, about.st_ino)
 
-    def close(self) -> None:
-        """Unmap. Closing twice is harmless."""
-        if self._base:
+    def close(self, *, entangled: bool = False) -> None:
+        """Unmap. Closing twice is harmless.
+
+        `entangled`: a thread may still use the memory. The file goes, but private zeros take its place, so that the
+        thread harms nobody; that range of addresses is lost.
+        """
+        if self._base and entangled:
+            _libc.mmap(self._base, self._length, mmap.PROT_READ | mmap.PROT_WRITE, _IN_PLACE, -1, 0)
+        elif self._base:
             _libc.munmap(self._base, self._length)
-            self._base = self.address = 0
+        self._base = self.address = 0
 
 
 def _regular_file(fd: int, offset: int, size: int) -> os.stat_result:
@@ -139,7 +147,7 @@ def map_table(entries: Sequence[RegionEntry], fds: Sequence[int]) -> list[Mapped
     return mapped
 
 
-def unmap(regions: Sequence[MappedRegion]) -> None:
-    """Unmap them all."""
+def unmap(regions: Sequence[MappedRegion], *, entangled: bool = False) -> None:
+    """Unmap them all; see `MappedFile.close`."""
     for region in regions:
-        region.file.close()
+        region.file.close(entangled=entangled)

@@ -90,7 +90,10 @@ def connect(path: str) -> socket.socket:
     Raises ConfigError when the path can't be one of a socket, HostError when nobody listens there, or not now.
     """
     check_path(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise HostError(f"socket {path!r}: {error.strerror}", mend="raise ulimit -n", errno=error.errno) from None
     sock.setblocking(False)
     try:
         _existing(path)
@@ -184,6 +187,7 @@ class Listener:
         self._on_connect: OnConnect | None = None
         self._peer: Peer | None = None
         self._refused = 0
+        self._trouble = ""
         self._resumption: Any = None
 
     def fileno(self) -> int:
@@ -200,13 +204,25 @@ class Listener:
 
     def _accept(self) -> socket.socket | None:
         try:
-            return self._socket.accept()[0]
+            sock = self._socket.accept()[0]
         except BlockingIOError:
             return None
         except OSError as error:
-            log.error(f"socket {self.path!r}: a connection can't be taken: {error.strerror}")
+            self._say(error.strerror or str(error))
             self._pause()
             return None
+        self._say("")
+        return sock
+
+    def _say(self, trouble: str) -> None:
+        """Log why connections can't be taken, or that they can again: once, until it changes."""
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble:
+            log.error(f"socket {self.path!r}: no connection can be taken: {trouble}; trying again every second")
+        else:
+            log.warning(f"socket {self.path!r}: connections are taken again")
 
     def serve(self, loop: Loop, on_connect: OnConnect) -> None:
         """Have `loop` take connections: `on_connect(socket)` makes the peer that is served until it is not alive."""
@@ -275,7 +291,7 @@ class Connector:
         self._since = 0.0
         self._alarm: Any = None
         self._closed = False
-        self._quiet = False
+        self._told = ""
 
     def start(self) -> None:
         """Try to connect, now."""
@@ -297,13 +313,13 @@ class Connector:
         try:
             sock = connect(self.path)
         except (ConfigError, HostError) as error:
-            if not self._quiet:
+            if str(error) != self._told:
                 log.info(f"{error}; trying again until it answers")
-            self._quiet = True
+            self._told = str(error)
             self._delay = min(2 * self._delay, LONGEST_RETRY)
             self._after(self._delay)
             return
-        self._delay, self._quiet = FIRST_RETRY, False
+        self._delay, self._told = FIRST_RETRY, ""
         self._since = time.monotonic()
         self._on_connect(sock)
 

@@ -11,6 +11,7 @@ is enabled. Whatever changes one of these stops it first; a ring that still may 
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -107,6 +108,7 @@ class Session:
         self._half: Any = None  # the alarm that looks at it
         self._message_seconds = MESSAGE_SECONDS
         self._heard = False
+        self._entangled = False  # the owner could not leave a ring: a thread of its may be in its memory for ever
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -149,16 +151,15 @@ class Session:
             for alarm in (self._handshake, self._half):
                 if alarm is not None:
                     loop.cancel(alarm)
-        with self._lock:
-            try:
-                self.reset_rings()
-                self.replace_memory([])
-                self.replace_log(None)
-            finally:
-                self.set_backend_channel(None)
-                self._connection.close()
-        log.info(f"{self.name}: vhost-user session ended: {reason}")
-        self.owner.on_closed(self, reason)
+        with contextlib.ExitStack() as last:  # each step is done, whatever one before it raised
+            last.callback(self.owner.on_closed, self, reason)
+            last.callback(log.info, f"{self.name}: vhost-user session ended: {reason}")
+            last.enter_context(self._lock)
+            last.callback(self._connection.close)
+            last.callback(self.set_backend_channel, None)
+            last.callback(self.replace_log, None)
+            last.callback(self.replace_memory, [])
+            last.callback(self.reset_rings)
 
     def _handshake_over(self) -> None:
         if not self._heard:
@@ -276,8 +277,13 @@ class Session:
         """Stop a ring if it runs; its base is then where the owner left off."""
         if vring.running:
             vring.running = False
-            vring.base = self.owner.on_vring_stopped(self, vring) & 0xFFFF
-            vring.displace()
+            try:
+                vring.base = self.owner.on_vring_stopped(self, vring) & 0xFFFF
+            except BaseException:
+                self._entangled = True
+                raise
+            finally:
+                vring.displace()
             log.info(f"{self.name}: {vring} stopped")
 
     def start_ring(self, vring: Vring) -> None:
@@ -294,9 +300,10 @@ class Session:
         self.owner.on_vring_ready(self, vring)
 
     def stop_rings(self) -> None:
-        """Stop every ring that runs."""
-        for vring in list(self.vrings.values()):
-            self.stop_ring(vring)
+        """Stop every ring that runs, also when stopping one of them raises."""
+        with contextlib.ExitStack() as stops:
+            for vring in reversed(self.vrings.values()):
+                stops.callback(self.stop_ring, vring)
 
     def start_rings(self) -> None:
         """Start every ring that may run; one whose addresses are outside the memory of now waits, with a warning."""
@@ -319,13 +326,13 @@ class Session:
         """Take these regions as the front end's memory; what is not among them is unmapped. Rings must be stopped."""
         kept = {id(region.file) for region in regions}
         old, self.memory = self.memory, regions
-        unmap([region for region in old if id(region.file) not in kept])
+        unmap([region for region in old if id(region.file) not in kept], entangled=self._entangled)
 
     def replace_log(self, area: MappedFile | None) -> None:
         """Take this area as the dirty log; the one before is unmapped. Rings must be stopped."""
         old, self.dirty_log = self.dirty_log, area
         if old is not None:
-            old.close()
+            old.close(entangled=self._entangled)
 
     # --- requests of ours -----------------------------------------------------------------------------------------
 
