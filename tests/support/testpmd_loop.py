@@ -68,8 +68,9 @@ class Loop:
         """Run the engine of `options` over the ring for some passes, with `frames` in it."""
         options = replace(options, total_num_mbufs=TOTAL_MBUFS, mbcache=32, flush_rx=False)
         if self._bringup is None:
-            self._bringup = Bringup(self.environment, self.ports, options)
-            self._bringup.start()
+            self._bringup = Bringup(self.environment, [self.port], options)
+            self._bringup.apply(self.port)
+            self.port.start()
         self.put(frames)
         plan = plan_streams(options, (0,), (1,), to_sender=options.forward_mode == "icmpecho")
         forwarding = Forwarding(self.environment, self.ports, self.pool, options, plan, options.burst)

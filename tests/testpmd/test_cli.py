@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from support.interrupted import at_import
 from support.program import Program
 
 from pollmode.testpmd import cli
@@ -87,7 +89,8 @@ def test_every_way_to_ask_for_help(argv: list[str], capsys: pytest.CaptureFixtur
     assert "--stats-period SECONDS" in page
     assert "-l, --lcores LIST" in page
     assert "--demo" in page
-    assert "--interactive" not in page  # not supported yet, so not offered
+    assert "-i, --interactive" in page
+    assert "--enable-lro" not in page  # not supported yet, so not offered
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,11 +102,13 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("argv", "cause"),
     [
         (["--", "--burst=600"], "burst must be between1 and 512"),
-        (["--", "-i"], "-i is not supported yet: the interactive prompt is not part of this release"),
+        (["--", "-i", "--tx-first"], "--tx-first cannot be used on interactive mode; type start tx_first"),
         (["--vdevs", "net_null0"], "unknown argument --vdevs!"),
         (["--no-huge", "--demo"], "--demo must come first"),
         (["--demo", "--seconds", "0"], "--seconds is 0, it must be above 0"),
         (["--demo", "--seconds", "soon"], "--seconds"),
+        (["--seconds", "5"], "--seconds is how long the demonstration lasts: testpmd --demo --seconds"),
+        (["--seconds=5", "--no-huge", "--", "--burst=4"], "--seconds is how long the demonstration lasts"),
         (["--demo", "--", "--burst=600"], "burst must be between1 and 512"),
     ],
 )
@@ -127,3 +132,40 @@ def test_the_demonstration_moves_packets_and_ends_well(capsys: pytest.CaptureFix
 def test_an_own_option_without_the_dashes_before_it_is_shown_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--no-huge", "--stats-period", "1"]) == 1
     assert "unknown argument --stats-period!; options of testpmd itself stand behind --" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("words", "at"),
+    [
+        (["--demo"], "pollmode.testpmd.cli"),
+        (["--demo"], "typer"),
+        (["--demo"], "numba"),
+        ([], "pollmode.testpmd.application"),
+    ],
+)
+def test_a_signal_before_anything_is_there_ends_it_without_a_word(
+    words: list[str], at: str, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    ended = at_import("pollmode.testpmd", at, number, words)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-number, "", "")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_second_one_with_the_same_prefix_is_told_the_pid_of_the_first(
+    started: list[Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    command = [word for word in words() if word != "--in-memory"]
+    for _ in range(2):
+        started.append(Program(command))
+        if len(started) == 1:
+            started[0].wait_for("start packet forwarding", seconds=COLD)
+    assert started[1].wait(COLD) == 1
+    told = (
+        f"process {started[0].process.pid} ({os.path.basename(sys.executable)} -m pollmode.testpmd) has the file prefix"
+    )
+    assert told in started[1].log()
+    assert started[0].interrupt() == 0
+    assert os.listdir(tmp_path / "dpdk") == []

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The texts, against what DPDK 22.11's testpmd prints for the same numbers."""
 
-from pollmode.testpmd.options import Options
+from pollmode.testpmd.options import Options, Thresholds
 from pollmode.testpmd.plan import Stream, plan_streams
 from pollmode.testpmd.report import (
     PortConfigLines,
@@ -10,9 +10,10 @@ from pollmode.testpmd.report import (
     StreamSummary,
     Summary,
     burst_line,
+    forward_config,
     forward_statistics,
     port_statistics,
-    start_lines,
+    queue_config,
     xstats_lines,
 )
 
@@ -82,13 +83,15 @@ def both_ports() -> tuple[PortSummary, ...]:
 
 
 def test_the_start_of_txonly() -> None:
-    plan = plan_streams(Options(forward_mode="txonly"), (0, 1), (1,))
-    assert start_lines("txonly", Options(), 32, plan, [PortConfigLines(0, 1, 1, 512, 512, 0, 0)]) == START
+    options = Options(forward_mode="txonly")
+    plan = plan_streams(options, (0, 1), (1,))
+    lines = [PortConfigLines(0, 1, 1, 512, 512, 0, 0, Thresholds(), Thresholds())]
+    assert f"{forward_config(options, plan)}\n{queue_config(options, 32, 1, 2, lines)}" == START
 
 
 def test_a_direction_without_queues_has_no_lines() -> None:
-    plan = plan_streams(Options(rxq=0), (0,), (1,))
-    text = start_lines("io", Options(retry=True), 32, plan, [PortConfigLines(0, 0, 1, 512, 512, 0, 0)])
+    lines = [PortConfigLines(0, 0, 1, 512, 512, 0, 0, Thresholds(), Thresholds())]
+    text = queue_config(Options(retry=True), 32, 1, 1, lines)
     assert "RX queue: 0" not in text
     assert "io packet forwarding with retry packets/burst=32" in text
 

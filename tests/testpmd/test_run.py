@@ -71,9 +71,9 @@ def test_io_between_two_ports(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("mode", ["txonly", "flowgen", "rxonly", "mac"])
 def test_a_mode_is_announced_and_runs(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(f"--forward-mode={mode}", "net_null0") == 0
-    output = capsys.readouterr().out
+    output, told = capsys.readouterr()
     assert f"Set {mode} packet forwarding mode" in output
-    assert "the last port will pair with itself" in output
+    assert "the last port will pair with itself" in told
     assert total(output, "TX" if mode in ("txonly", "flowgen") else "RX") > 0
 
 
@@ -93,8 +93,8 @@ def test_one_core_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_packets_sent_first_go_round_a_ring(capsys: pytest.CaptureFixture[str]) -> None:
     run("--tx-first --burst=4", "net_ring0")
-    output = capsys.readouterr().out
-    assert "Warning: lsc_interrupt needs to be off when using tx_first. Disabling." in output
+    output, told = capsys.readouterr()
+    assert "Warning: lsc_interrupt needs to be off when using tx_first. Disabling." in told
     assert "Ports to start sending a burst of packets first" in output
     assert re.search(r"Port 0 Link up at", output)
     assert total(output, "TX") - total(output, "RX") <= 4
@@ -121,10 +121,18 @@ def test_a_terminal_gets_a_table(capsys: pytest.CaptureFixture[str], monkeypatch
     assert "NIC statistics" not in output
 
 
+@pytest.mark.parametrize("device", ["net_null0", "net_ring0"])
+def test_an_extended_statistic_no_port_has_is_an_error(device: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"no port has an extended statistic 'rx_godo_packets' \(did you mean 'rx_good"
+    ):
+        run("--stats-period=1 --display-xstats=rx_good_packets,rx_godo_packets", device)
+
+
 def test_without_ports_there_is_a_warning_and_an_end(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("") == 0
-    output = capsys.readouterr().out
-    assert "testpmd: No probed ethernet devices" in output
+    output, told = capsys.readouterr()
+    assert "testpmd: No probed ethernet devices" in told
     assert "ports=0 - cores=0 - streams=0" in output
 
 

@@ -7,20 +7,17 @@ import select
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
-from pollmode.bus_vdev import VdevBus
 from pollmode.eal import jit
 from pollmode.eal.environment import Environment
 from pollmode.eal.errors import ConfigError
 from pollmode.eal.stopper import Stopper
-from pollmode.ethdev import Event, Port, Ports
-from pollmode.testpmd.bringup import LINK_CHECK_SECONDS, LINK_CHECKS, Bringup, burst_size
-from pollmode.testpmd.forwarding import Forwarding
+from pollmode.ethdev import Event, Port
+from pollmode.testpmd.lifecycle import close_ports, start_ports, stop_ports
 from pollmode.testpmd.live import watch
 from pollmode.testpmd.options import Options
-from pollmode.testpmd.plan import forwarding_cores, forwarding_ports, plan_streams
-from pollmode.testpmd.report import forward_statistics, start_lines
+from pollmode.testpmd.session import Session
+from pollmode.testpmd.tell import warn
 
 __all__ = ["run"]
 
@@ -39,95 +36,89 @@ _STDIN_SLICE = 0.1  # seconds between looks at the stop request while waiting fo
 
 
 def run(eal_words: Sequence[str], options: Options, *, seconds: float = 0) -> int:
-    """Forward until a signal, the enter key or, if not 0, `seconds` have passed; return the exit code.
+    """Run the prompt, or forward until a signal, the enter key or, if not 0, `seconds` have passed.
 
-    Raises PollmodeError for what cannot be done.
+    Returns the exit code. Raises PollmodeError for what cannot be done.
     """
+    if options.tx_first and options.lsc_interrupt:
+        warn("Warning: lsc_interrupt needs to be off when using tx_first. Disabling.")
     with Stopper() as stopper, Environment.start(eal_words) as environment:
         end_telling = jit.on_compile(lambda name: print(f"compiling {name} ...", file=sys.stderr, flush=True))
-        ports = Ports(environment)
-        environment.on_close(ports.close)
+        session = Session(environment, options, stopper)
         try:
-            _announce_events(ports, options)
-            VdevBus(environment, ports).probe_all()
-            _forward(environment, ports, options, stopper, seconds)
+            _announce_events(session)
+            session.bus.probe_all()
+            _begin(session)
+            _run(session, seconds)
+            _end(session)
         finally:
             end_telling()
     print("\nBye...", flush=True)
     return 0
 
 
-def _forward(environment: Environment, ports: Ports, options: Options, stopper: Stopper, seconds: float) -> None:
-    available = [port.id for port in ports.available()]
+def _begin(session: Session) -> None:
+    options = session.options
+    available = session.ports.available()
+    if options.interactive:
+        print("Interactive-mode selected", flush=True)
     if not available:
-        print("testpmd: No probed ethernet devices", flush=True)
+        warn("testpmd: No probed ethernet devices")
     if options.tx_first:
-        options = _without_lsc(options)
+        # With --tx-first DPDK's testpmd polls the links once and goes on.
+        session.change(lsc_interrupt=False)
         print("Ports to start sending a burst of packets first")
     if options.forward_mode != "io":
         print(f"Set {options.forward_mode} packet forwarding mode")
-    lcores = environment.lcores
-    chosen = forwarding_ports(options, available)
-    cores = forwarding_cores(options, lcores.main.id, [lcore.id for lcore in lcores.workers])
-    burst = burst_size(options, [ports[port] for port in chosen])
-    bringup = Bringup(environment, ports, options)
-    if options.port_topology == "paired" and len(chosen) % 2:
-        print("\nWarning! port-topology=paired and odd forward ports number, the last port will pair with itself.\n")
-    plan = plan_streams(options, chosen, cores, to_sender=options.forward_mode == "icmpecho")
-    bringup.start()
-    ports.watch()
-    if options.link_check:
-        _check_links(bringup.ports, options, stopper)
-    forwarding = Forwarding(environment, ports, bringup.pool, options, plan, burst)
+    session.set_up()
+    if options.device_start and available:
+        start_ports(session, available, strict=True)
+    session.ports.watch()
+
+
+def _run(session: Session, seconds: float) -> None:
+    options = session.options
+    if options.interactive or options.command_files:
+        from pollmode.testpmd.prompt import shell
+
+        shell.run_files(session, options.command_files)
+        if options.interactive:
+            if options.auto_start and not session.over:
+                print("Start automatic packet forwarding", flush=True)
+                session.start()
+            shell.interact(session)
+            return
+    if session.over or session.stopper.requested:
+        return
     print("No commandline core given, start packet forwarding")
-    described = [bringup.describe(ports[port]) for port in chosen]
-    print(start_lines(options.forward_mode, options, burst, plan, described), flush=True)
-    if not stopper.requested:
-        forwarding.start(options.tx_first)
-        _wait([ports[port] for port in chosen], options, stopper, seconds)
-    _end(forwarding, bringup)
+    session.start(options.tx_first)
+    _wait([session.ports[port] for port in session.selection.forwarding_ports], session, seconds)
 
 
-def _without_lsc(options: Options) -> Options:
-    """Leave link state interrupts out: with --tx-first DPDK's testpmd polls the links once and goes on."""
-    if options.lsc_interrupt:
-        print("Warning: lsc_interrupt needs to be off when using tx_first. Disabling.")
-    return replace(options, lsc_interrupt=False)
+def _end(session: Session) -> None:
+    if session.running:
+        session.stop()
+    ports = session.ports.available()
+    for port in ports:
+        print(f"\nStopping port {port.id}...", flush=True)
+        stop_ports(session, [port], look=False)
+    for port in ports:
+        print(f"\nShutting down port {port.id}...", flush=True)
+        close_ports(session, [port])
+    session.close()
 
 
-def _end(forwarding: Forwarding, bringup: Bringup) -> None:
-    print("Telling cores to stop...")
-    forwarding.halt()
-    print("Waiting for lcores to finish...", flush=True)
-    forwarding.wait()
-    print(forward_statistics(forwarding.summary()))
-    print("\nDone.", flush=True)
-    forwarding.close()
-    bringup.stop()
-
-
-def _announce_events(ports: Ports, options: Options) -> None:
+def _announce_events(session: Session) -> None:
     def tell(port: Port, event: Event, detail: object) -> None:
         name, text = _EVENT_NAMES[event]
-        if name in options.events:
+        if name in session.options.events:
             print(f"\nPort {port.id}: {text} event", flush=True)
 
-    ports.on(None, tell)
+    session.ports.on(None, tell)
 
 
-def _check_links(ports: Sequence[Port], options: Options, stopper: Stopper) -> None:
-    """Wait up to nine seconds for every link, as DPDK's testpmd does."""
-    print("Checking link statuses...", flush=True)
-    for _ in range(LINK_CHECKS):
-        if all(port.link().up for port in ports) or stopper.wait(LINK_CHECK_SECONDS):
-            break
-    if not options.lsc_interrupt:
-        for port in ports:
-            print(f"Port {port.id} {port.link()}")
-    print("Done", flush=True)
-
-
-def _wait(ports: Sequence[Port], options: Options, stopper: Stopper, seconds: float) -> None:
+def _wait(ports: Sequence[Port], session: Session, seconds: float) -> None:
+    options, stopper = session.options, session.stopper
     deadline = time.monotonic() + seconds if seconds else float("inf")
 
     def over(period: float) -> bool:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From options to started ports: the pool, every port's configuration and queues, links, and back down again."""
+"""Ports made ready to move packets: the pool they share, each one's configuration and queues.
+
+What a port is to be configured as stands in its `PortSetup`; commands change it, and the port's next start applies it.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,63 @@ from dataclasses import dataclass
 
 from pollmode.eal.environment import Environment
 from pollmode.eal.errors import ConfigError
-from pollmode.ethdev import DeviceInfo, Port, PortConfig, Ports, QueueConfig, RxOffload, TxOffload
+from pollmode.ethdev import DeviceInfo, Port, PortConfig, QueueConfig, RxOffload, State, TxOffload
 from pollmode.mbuf import Mempool, create_pool
 from pollmode.testpmd.options import Options, Thresholds
-from pollmode.testpmd.report import PortConfigLines, mac_text
+from pollmode.testpmd.report import PortConfigLines
 from pollmode.testpmd.values import MAX_BURST
 
-__all__ = ["Bringup", "burst_size"]
+__all__ = ["Bringup", "PortSetup", "QueueSetup", "burst_size", "check_queues"]
 
 LEAST_MBUFS = 8192
-LINK_CHECKS, LINK_CHECK_SECONDS = 90, 0.1
+PROMPT_ROOM = 2
+"""How many times what the ports need the pool of an interactive session is: ports come and grow while it runs."""
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Descriptors of one port's queues."""
+@dataclass
+class QueueSetup:
+    """What a queue is to be; the offloads are those beyond its port's."""
 
-    rx: int
-    tx: int
+    descriptors: int
+    thresholds: Thresholds
+    drop: bool = False
+    deferred: bool = False
+    offloads: int = 0
+
+    def config(self) -> QueueConfig:
+        """Return what ethdev is asked for."""
+        values = self.thresholds
+        return QueueConfig(
+            offloads=self.offloads,
+            free_threshold=values.free,
+            rs_threshold=values.rs,
+            pthresh=values.pthresh,
+            hthresh=values.hthresh,
+            wthresh=values.wthresh,
+            drop=self.drop,
+            deferred_start=self.deferred,
+        )
+
+
+@dataclass
+class PortSetup:
+    """What a port is to be; `reconfigure` and `renew_queues` say that it is not so yet."""
+
+    rx: list[QueueSetup]
+    tx: list[QueueSetup]
+    rx_offloads: int
+    tx_offloads: int
+    mtu: int
+    lsc: bool
+    rmv: bool
+    reconfigure: bool = True
+    renew_queues: bool = True
+
+    def config(self) -> PortConfig:
+        """Return what ethdev is asked for."""
+        return PortConfig(
+            rx_offloads=self.rx_offloads, tx_offloads=self.tx_offloads, mtu=self.mtu, lsc=self.lsc, rmv=self.rmv
+        )
 
 
 def burst_size(options: Options, ports: Sequence[Port]) -> int:
@@ -38,7 +80,8 @@ def burst_size(options: Options, ports: Sequence[Port]) -> int:
     return min(*advice, MAX_BURST)
 
 
-def _check_queues(options: Options, ports: Sequence[Port]) -> None:
+def check_queues(options: Options, ports: Sequence[Port]) -> None:
+    """Raise ConfigError, in DPDK's words, when a port has fewer queues than are asked for."""
     for name, asked, field in (("rxq", options.rxq, "max_rx_queues"), ("txq", options.txq, "max_tx_queues")):
         for port in ports:
             most = getattr(port.info(), field)
@@ -49,18 +92,7 @@ def _check_queues(options: Options, ports: Sequence[Port]) -> None:
                 )
 
 
-def _queue_config(thresholds: Thresholds, drop: bool = False) -> QueueConfig:
-    return QueueConfig(
-        free_threshold=thresholds.free,
-        rs_threshold=thresholds.rs,
-        pthresh=thresholds.pthresh,
-        hthresh=thresholds.hthresh,
-        wthresh=thresholds.wthresh,
-        drop=drop,
-    )
-
-
-def _port_config(options: Options, info: DeviceInfo) -> PortConfig:
+def _setup(options: Options, info: DeviceInfo) -> PortSetup:
     rx = options.rx_offloads
     for name in options.rx_offload_names:
         rx |= RxOffload[name]
@@ -68,71 +100,81 @@ def _port_config(options: Options, info: DeviceInfo) -> PortConfig:
     tx = options.tx_offloads | (TxOffload.MBUF_FAST_FREE & info.tx_offload_capa)
     if len(options.txpkts) > 1 and options.forward_mode in ("txonly", "flowgen"):
         tx |= TxOffload.MULTI_SEGS & info.tx_offload_capa
-    lsc, rmv = options.lsc_interrupt and info.lsc, options.rmv_interrupt and info.rmv
-    return PortConfig(rx_offloads=int(rx), tx_offloads=int(tx), mtu=options.mtu, lsc=lsc, rmv=rmv)
+    rxd, txd = options.rxd or info.default_rx_ring_size, options.txd or info.default_tx_ring_size
+    return PortSetup(
+        rx=[QueueSetup(rxd, options.rx_thresholds, options.drop) for _ in range(options.rxq)],
+        tx=[QueueSetup(txd, options.tx_thresholds) for _ in range(options.txq)],
+        rx_offloads=int(rx),
+        tx_offloads=int(tx),
+        mtu=options.mtu,
+        lsc=options.lsc_interrupt and info.lsc,
+        rmv=options.rmv_interrupt and info.rmv,
+    )
 
 
 class Bringup:
-    """The ports of a run, ready to move packets, and the pool they share."""
+    """The set-ups of a session's ports, and the pool they share."""
 
-    def __init__(self, environment: Environment, ports: Ports, options: Options) -> None:
+    def __init__(self, environment: Environment, ports: Sequence[Port], options: Options) -> None:
+        check_queues(options, ports)
         self._environment = environment
-        self._options = options
-        self.ports = ports.available()
-        self._sizes: dict[int, Sizes] = {}
-        _check_queues(options, self.ports)
-        for port in self.ports:
-            info = port.info()
-            self._sizes[port.id] = Sizes(
-                options.rxd or info.default_rx_ring_size, options.txd or info.default_tx_ring_size
-            )
-        self.pool = self._make_pool()
+        self._setups: dict[Port, PortSetup] = {}
+        for port in ports:
+            self.renew(port, options)
+        self.pool = self._make_pool(options)
 
-    def _make_pool(self) -> Mempool:
-        options = self._options
-        count = options.total_num_mbufs or self._needed_mbufs()
+    def __getitem__(self, port: Port) -> PortSetup:
+        return self._setups[port]
+
+    def renew(self, port: Port, options: Options) -> PortSetup:
+        """Set a port up as the options say, from its next start on."""
+        setup = self._setups[port] = _setup(options, port.info())
+        return setup
+
+    def forget(self, port: Port) -> None:
+        """Drop the set-up of a port that is gone."""
+        self._setups.pop(port, None)
+
+    def _make_pool(self, options: Options) -> Mempool:
+        count = options.total_num_mbufs or self._needed_mbufs(options)
         name = "mb_pool_0"
         print(f"testpmd: create a new mbuf pool <{name}>: n={count}, size={options.mbuf_size}, socket=0")
         memory = self._environment.memory
         return create_pool(memory, name, count, cache_size=options.mbcache, data_room=options.mbuf_size)
 
-    def _needed_mbufs(self) -> int:
+    def _needed_mbufs(self, options: Options) -> int:
         """Return enough to fill every ring, every lcore's cache (1.5 times its size) and a burst on each."""
-        options = self._options
-        rings = sum(options.rxq * sizes.rx + options.txq * sizes.tx for sizes in self._sizes.values())
+        rings = sum(queue.descriptors for setup in self._setups.values() for queue in (*setup.rx, *setup.tx))
         lcores = len(self._environment.lcores.all) + 1
-        return max(LEAST_MBUFS, rings + lcores * (options.mbcache * 3 // 2 + MAX_BURST))
+        needed = max(LEAST_MBUFS, rings + lcores * (options.mbcache * 3 // 2 + MAX_BURST))
+        return needed * PROMPT_ROOM if options.interactive else needed
 
-    def start(self) -> None:
-        """Configure and start every port. Raises what a port refuses."""
-        for port in self.ports:
-            self._start(port)
-
-    def _start(self, port: Port) -> None:
-        options, sizes = self._options, self._sizes[port.id]
-        print(f"Configuring Port {port.id} (socket 0)", flush=True)
-        port.configure(options.rxq, options.txq, _port_config(options, port.info()))
-        for queue in range(options.txq):
-            port.setup_tx_queue(queue, sizes.tx, _queue_config(options.tx_thresholds))
-        for queue in range(options.rxq):
-            port.setup_rx_queue(queue, sizes.rx, self.pool, _queue_config(options.rx_thresholds, options.drop))
-        port.start()
-        print(f"Port {port.id}: {mac_text(port.mac)}", flush=True)
+    def apply(self, port: Port) -> None:
+        """Configure a port and set up its queues, as far as its set-up was changed. Raises what the port refuses."""
+        setup = self._setups[port]
+        if setup.reconfigure or port.state is State.ATTACHED:
+            print(f"Configuring Port {port.id} (socket 0)", flush=True)
+            port.configure(len(setup.rx), len(setup.tx), setup.config())
+            setup.reconfigure, setup.renew_queues = False, True
+        if setup.renew_queues:
+            for number, queue in enumerate(setup.tx):
+                port.setup_tx_queue(number, queue.descriptors, queue.config())
+            for number, queue in enumerate(setup.rx):
+                port.setup_rx_queue(number, queue.descriptors, self.pool, queue.config())
+            setup.renew_queues = False
 
     def describe(self, port: Port) -> PortConfigLines:
         """Return what the start of forwarding tells about a port."""
-        sizes = self._sizes[port.id]
-        rx, tx = port.config.rx_offloads, port.config.tx_offloads
-        return PortConfigLines(port.id, port.rx_queues, port.tx_queues, sizes.rx, sizes.tx, rx, tx)
-
-    def stop(self) -> None:
-        """Stop and close every port, with DPDK's words, and give the pool back."""
-        for port in self.ports:
-            print(f"\nStopping port {port.id}...\nStopping ports...", flush=True)
-            port.stop()
-            print("Done")
-        for port in self.ports:
-            print(f"\nShutting down port {port.id}...\nClosing ports...", flush=True)
-            port.close()
-            print(f"Port {port.id} is closed\nDone")
-        self.pool.free()
+        setup = self._setups[port]
+        rx, tx = setup.rx[:1], setup.tx[:1]
+        return PortConfigLines(
+            port.id,
+            len(setup.rx),
+            len(setup.tx),
+            rx[0].descriptors if rx else 0,
+            tx[0].descriptors if tx else 0,
+            setup.rx_offloads,
+            setup.tx_offloads,
+            rx[0].thresholds if rx else Thresholds(),
+            tx[0].thresholds if tx else Thresholds(),
+        )

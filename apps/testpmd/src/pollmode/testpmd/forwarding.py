@@ -25,7 +25,6 @@ from pollmode.testpmd.report import PortSummary, StreamSummary, Summary
 __all__ = ["Forwarding", "features_of"]
 
 TX_FIRST_MODE = "txonly"
-RETRIES, RETRY_MICROSECONDS = 64, 1  # BURST_TX_RETRIES, BURST_TX_WAIT_US
 UNTIL_STOPPED = -1
 _FLUSHES = 128
 _WORD = np.dtype("<i8")
@@ -59,11 +58,10 @@ class Forwarding:
         self._options = options
         self.plan = plan
         self.engine = engines.make(options.forward_mode, features_of(options))
-        self._first = engines.make(TX_FIRST_MODE, features_of(options)) if options.tx_first else self.engine
         self._zones: list[Memzone] = []
         self._streams = self._make_streams()
         self._works = self._make_works(burst)
-        self._before: dict[int, Stats] = {}
+        self.reset()
 
     def _zone(self, name: str, size: int) -> Memzone:
         zone = self._environment.memory.reserve(f"testpmd_{name}", size)
@@ -107,10 +105,10 @@ class Forwarding:
             work["count"] = len(core.streams)
             work["burst"] = arrays.address + place * BURST_SLOTS * _WORD.itemsize
             work["burst_size"] = burst
-            work["retries"] = RETRIES
+            work["retries"] = self._options.retry_count
             done += len(core.streams)
         if self._options.retry:
-            works["retry_cycles"] = cycles_per_second() * RETRY_MICROSECONDS // 1_000_000
+            works["retry_cycles"] = cycles_per_second() * self._options.retry_microseconds // 1_000_000
         self._works_address = zone.address
         return works
 
@@ -118,14 +116,22 @@ class Forwarding:
         """Begin to forward, after `tx_first` bursts on every stream; stop by itself after `passes` over the streams."""
         if self._options.flush_rx and not self.engine.generates:
             self._flush()
-        for name in COUNTERS:
-            self._streams[name] = 0
-        self._histograms[:] = 0
-        self._before = {port: self._ports[port].stats() for port in self.plan.ports}
+        self.reset()
         if tx_first:
-            self._launch(self._first, tx_first)
+            self._launch(engines.make(TX_FIRST_MODE, features_of(self._options)), tx_first)
             self._environment.lcores.wait()
         self._launch(self.engine, passes)
+
+    def reset(self) -> None:
+        """Count from here; lcores may go on, so what stands is remembered rather than overwritten."""
+        self._base = self._streams[list(COUNTERS)].copy()
+        self._base_histograms = self._histograms.copy()
+        self._before = {port: self._ports[port].stats() for port in self.plan.ports}
+
+    def port_cleared(self, port: Port) -> None:
+        """Take note that a port's own counters were set to zero."""
+        if port.id in self._before:
+            self._before[port.id] = port.stats()
 
     def _launch(self, engine: engines.Engine, passes: int) -> None:
         self._works["passes"] = passes
@@ -150,8 +156,9 @@ class Forwarding:
         self._environment.lcores.wait()
 
     def summary(self) -> Summary:
-        """Return what was counted since `start`."""
-        ports = tuple(self._port_summary(self._ports[port]) for port in self.plan.ports)
+        """Return what was counted since `start`, or since the last `reset`."""
+        there = {port.id for port in self._ports.available()}
+        ports = tuple(self._port_summary(self._ports[port]) for port in self.plan.ports if port in there)
         clock = cycles_per_second() if self._options.record_core_cycles else 0
         mode = self._options.forward_mode
         return Summary(mode, ports, self._stream_summaries(), self._options.record_core_cycles, clock)
@@ -168,8 +175,9 @@ class Forwarding:
         recorded = self._options.record_burst_stats
         found = []
         for place, stream in enumerate(self.plan.streams):
-            counts = {name: int(self._streams[name][place]) for name in COUNTERS}
-            bursts: Sequence[Sequence[int]] = self._histograms[place].tolist() if recorded else ((), ())
+            counts = {name: int(self._streams[name][place] - self._base[name][place]) for name in COUNTERS}
+            grown = self._histograms[place] - self._base_histograms[place]
+            bursts: Sequence[Sequence[int]] = grown.tolist() if recorded else ((), ())
             found.append(StreamSummary(stream, rx_bursts=bursts[0], tx_bursts=bursts[1], **counts))
         return tuple(found)
 

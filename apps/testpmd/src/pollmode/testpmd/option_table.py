@@ -12,7 +12,6 @@ __all__ = ["EXCLUSIONS", "OPTIONS", "RX_OFFLOAD_OPTIONS"]
 MODES = ("io", "mac", "macswap", "flowgen", "rxonly", "txonly", "csum", "icmpecho", "5tswap")
 MODES_TO_COME = ("noisy", "shared_rxq", "shared-rxq", "recycle_mbufs", "ieee1588", "tm")
 
-_PROMPT = "the interactive prompt is not part of this release; without -i forwarding starts at once"
 _NUMA = "memory is not placed by NUMA node"
 _POOLS = "there is one mbuf pool"
 _SPLIT = "buffer split needs a driver that can do it"
@@ -63,11 +62,11 @@ def _lacks(names: str, value: str | None, lacking: str) -> Option:
 
 
 CONTROL = (
-    _lacks("-i --interactive", None, _PROMPT),
-    _lacks("--cmdline-file", "FILE", _PROMPT),
-    _lacks("--cmdline-file-noecho", "FILE", _PROMPT),
+    Option(("-i", "--interactive"), None, "open the prompt; commands may also be piped"),
+    Option(("--cmdline-file",), "FILE", "run the commands of a file first, showing them", repeat=True),
+    Option(("--cmdline-file-noecho",), "FILE", "the same without showing them", repeat=True),
     Option(("-h", "--help"), None, "print this page and exit"),
-    Option(("-a", "--auto-start"), None, "start forwarding at once (always so without the prompt)"),
+    Option(("-a", "--auto-start"), None, "with -i: start forwarding before the prompt (always so without it)"),
     Option(
         ("--tx-first",),
         "BURSTS",
@@ -77,7 +76,7 @@ CONTROL = (
     ),
     Option(("--stats-period",), "SECONDS", "show statistics every SECONDS", values.stats_period),
     Option(("--display-xstats",), "NAME,...", "show these extended statistics too", values.names),
-    _lacks("--disable-device-start", None, _PROMPT),
+    Option(("--disable-device-start",), None, "leave the ports stopped until port start"),
     Option(("--disable-link-check",), None, "do not wait for links"),
     Option(("--no-lsc-interrupt",), None, "do not ask for link state interrupts"),
     Option(("--no-rmv-interrupt",), None, "do not ask for removal interrupts"),

@@ -47,6 +47,10 @@ class Options:
     """What testpmd's command line said; the defaults are DPDK's. None means that nothing was said."""
 
     help: bool = False
+    interactive: bool = False
+    auto_start: bool = False
+    command_files: tuple[tuple[str, bool], ...] = ()
+    device_start: bool = True
     tx_first: int = 0
     stats_period: int = 0
     display_xstats: tuple[str, ...] = ()
@@ -72,6 +76,8 @@ class Options:
     txonly_flows: int = 1
     flowgen_flows: int = 1024
     retry: bool = False
+    retry_count: int = 64
+    retry_microseconds: int = 1
     rxq: int = 1
     txq: int = 1
     rxd: int | None = None
@@ -139,6 +145,10 @@ def parse(words: Sequence[str]) -> Options:
     same: dict[str, Any] = {key.replace("-", "_"): given[key] for key in _SAME_NAME if key in given}
     offloads = [name for key, names in RX_OFFLOAD_OPTIONS.items() if key in given for name in names]
     options = Options(
+        interactive="interactive" in given,
+        auto_start="auto-start" in given,
+        command_files=_command_files(given),
+        device_start="disable-device-start" not in given,
         link_check="disable-link-check" not in given,
         lsc_interrupt="no-lsc-interrupt" not in given,
         rmv_interrupt="no-rmv-interrupt" not in given,
@@ -158,7 +168,15 @@ def parse(words: Sequence[str]) -> Options:
     return options
 
 
+def _command_files(given: dict[str, Any]) -> tuple[tuple[str, bool], ...]:
+    """Return the files of commands, those that are echoed first."""
+    keys = (("cmdline-file", True), ("cmdline-file-noecho", False))
+    return tuple((path, echo) for key, echo in keys for path in given.get(key, ()))
+
+
 def _check(options: Options) -> None:
+    if options.interactive and options.tx_first:
+        raise ConfigError("--tx-first cannot be used on interactive mode; type start tx_first")
     if options.rxq == 0 and options.txq == 0:
         raise ConfigError("Either rx or tx queues should be non-zero")
     if options.packet_length < GENERATED_HEADERS:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pollmode.testpmd.options import Options
+from pollmode.testpmd.options import Options, Thresholds
 from pollmode.testpmd.plan import Plan, Stream
 
 __all__ = [
@@ -16,10 +16,11 @@ __all__ = [
     "StreamSummary",
     "Summary",
     "burst_line",
+    "forward_config",
     "forward_statistics",
     "mac_text",
     "port_statistics",
-    "start_lines",
+    "queue_config",
     "xstats_lines",
 ]
 
@@ -42,25 +43,35 @@ class PortConfigLines:
     tx_descriptors: int
     rx_offloads: int
     tx_offloads: int
+    rx_thresholds: Thresholds
+    tx_thresholds: Thresholds
 
 
-def start_lines(mode: str, options: Options, burst: int, plan: Plan, ports: Iterable[PortConfigLines]) -> str:
-    """Return what is printed when forwarding starts."""
-    numa = "enabled" if options.numa else "disabled"
+def forward_config(options: Options, plan: Plan) -> str:
+    """Return who forwards what ("show config fwd"); the empty line at its end is DPDK's."""
+    mode, retry = options.forward_mode, " with retry" if options.retry else ""
     lines = [
-        f"{mode} packet forwarding - ports={len(plan.ports)} - cores={len(plan.cores)} - "
-        f"streams={len(plan.streams)} - NUMA support {numa}, MP allocation mode: native"
+        f"{mode} packet forwarding{retry} - ports={len(plan.ports)} - cores={len(plan.cores)} - "
+        f"streams={len(plan.streams)} - NUMA support {'enabled' if options.numa else 'disabled'}, "
+        "MP allocation mode: native"
     ]
+    if options.retry:
+        lines.append(f"TX retry num: {options.retry_count}, delay between TX retries: {options.retry_microseconds}us")
     for core in plan.cores:
         lines.append(f"Logical Core {core.lcore} (socket 0) forwards packets on {len(core.streams)} streams:")
         lines += [_stream_line(stream) for stream in core.streams]
-    retry = " with retry" if options.retry else ""
-    lines += ["", f"  {mode} packet forwarding{retry} packets/burst={burst}"]
+    return "\n".join([*lines, ""])
+
+
+def queue_config(options: Options, burst: int, cores: int, forwarding: int, ports: Iterable[PortConfigLines]) -> str:
+    """Return how ports and queues are configured ("show config rxtx"), of all ports that there are."""
+    mode, retry = options.forward_mode, " with retry" if options.retry else ""
+    lines = [f"  {mode} packet forwarding{retry} packets/burst={burst}"]
     if mode in ("txonly", "flowgen"):
         lines.append(f"  packet len={options.packet_length} - nb packet segments={len(options.txpkts)}")
-    lines.append(f"  nb forwarding cores={len(plan.cores)} - nb forwarding ports={len(plan.ports)}")
+    lines.append(f"  nb forwarding cores={cores} - nb forwarding ports={forwarding}")
     for port in ports:
-        lines += _port_config_lines(port, options)
+        lines += _port_config_lines(port)
     return "\n".join(lines)
 
 
@@ -71,8 +82,8 @@ def _stream_line(stream: Stream) -> str:
     )
 
 
-def _port_config_lines(port: PortConfigLines, options: Options) -> list[str]:
-    rx, tx = options.rx_thresholds, options.tx_thresholds
+def _port_config_lines(port: PortConfigLines) -> list[str]:
+    rx, tx = port.rx_thresholds, port.tx_thresholds
     lines = [
         f"  port {port.port}: RX queue number: {port.rx_queues} Tx queue number: {port.tx_queues}",
         f"    Rx offloads={port.rx_offloads:#x} Tx offloads={port.tx_offloads:#x}",

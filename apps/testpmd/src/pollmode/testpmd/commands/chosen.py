@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The ports that a command names, or DPDK's words when there are none such."""
+
+from __future__ import annotations
+
+from pollmode.ethdev import Port
+from pollmode.testpmd.session import Session
+from pollmode.testpmd.tell import warn
+
+__all__ = ["chosen_ports", "one_port"]
+
+
+def chosen_ports(session: Session, which: int | str, *, list_valid: bool = False) -> list[Port]:
+    """Return the port of that number, or all for "all"; tells of a number that is no port and returns none then."""
+    available = session.ports.available()
+    if which == "all":
+        return available
+    found = [port for port in available if port.id == which]
+    if not found:
+        warn(f"Invalid port {which}")
+        if list_valid:
+            print(f"The valid ports array is [ {' '.join(str(port.id) for port in available)} ]")
+    return found
+
+
+def one_port(session: Session, number: int) -> Port | None:
+    """Return the port of that number; tells of a number that is no port."""
+    found = chosen_ports(session, number)
+    return found[0] if found else None
