@@ -24,6 +24,7 @@ from .types import (
     Link,
     PortConfig,
     QueueConfig,
+    QueueInfo,
     Stats,
 )
 
@@ -47,6 +48,7 @@ __all__ = [
     "PortConfig",
     "Ports",
     "QueueConfig",
+    "QueueInfo",
     "RxOffload",
     "State",
     "Stats",

@@ -7,7 +7,7 @@ from enum import IntFlag
 
 from pollmode.eal.errors import ConfigError
 
-__all__ = ["RxOffload", "TxOffload", "check_offloads"]
+__all__ = ["RxOffload", "TxOffload", "check_offloads", "offload_names"]
 
 
 class RxOffload(IntFlag):
@@ -74,6 +74,12 @@ def check_offloads(where: str, direction: str, asked: int, capable: int) -> None
             f"{where}: {_names(kind, missing)} asked for (0x{asked:x}) but not among its {direction} offloads "
             f"0x{capable:x} ({_names(kind, capable) or 'none'}); leave it out"
         )
+
+
+def offload_names(kind: type[RxOffload] | type[TxOffload], word: int) -> list[str]:
+    """Return the names of the offloads in `word` by rising bit, "UNKNOWN" for a bit without one."""
+    names = {flag.value: flag.name or "" for flag in kind}
+    return [names.get(1 << bit, "UNKNOWN") for bit in range(word.bit_length()) if word >> bit & 1]
 
 
 def _names(kind: type[RxOffload] | type[TxOffload], word: int) -> str:

@@ -27,7 +27,7 @@ from .events import EventCallback, Events, Listener
 from .faults import Faults
 from .port_settings import PortSettings
 from .slots import PortSlots
-from .types import BurstCallback, BurstEntry, DeviceInfo, Event, Link, PortConfig, QueueConfig, Stats
+from .types import BurstCallback, BurstEntry, DeviceInfo, Event, Link, PortConfig, QueueConfig, QueueInfo, Stats
 from .xstats import basic_xstats
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Port(PortSettings):
         self._ports = ports
         self._events = Events()
         self._faults = Faults()
-        self._set_up: dict[tuple[str, int], QueueConfig] = {}
+        self._set_up: dict[tuple[str, int], QueueInfo] = {}
         self._counts = {"rx": 0, "tx": 0}
         self._slots = PortSlots(dispatch, port, self._given)
 
@@ -129,7 +129,7 @@ class Port(PortSettings):
         check_queue_offloads(where, "Rx", self.config.rx_offloads, info.rx_queue_offload_capa, config)
         self._release("rx", queue)
         self.device.setup_rx_queue(queue, descriptors, pool, config)
-        self._set_up["rx", queue] = config
+        self._set_up["rx", queue] = QueueInfo(descriptors, config, pool)
 
     def setup_tx_queue(self, queue: int, descriptors: int, config: QueueConfig | None = None) -> None:
         """Make a transmit queue; see `setup_rx_queue`."""
@@ -139,7 +139,7 @@ class Port(PortSettings):
         check_queue_offloads(where, "Tx", self.config.tx_offloads, info.tx_queue_offload_capa, config)
         self._release("tx", queue)
         self.device.setup_tx_queue(queue, descriptors, config)
-        self._set_up["tx", queue] = config
+        self._set_up["tx", queue] = QueueInfo(descriptors, config)
 
     def start(self) -> None:
         """Begin to move packets. Raises ConfigError when a queue is not set up, and what the driver raises."""
@@ -157,7 +157,7 @@ class Port(PortSettings):
             self.device.start()
         self.state = State.STARTED
         try:
-            self._slots.open([queue for queue, config in self._set_up.items() if not config.deferred_start])
+            self._slots.open([queue for queue, how in self._set_up.items() if not how.config.deferred_start])
         except BaseException:  # a function of the driver's could not be made
             self.stop()
             self.state = before
@@ -223,6 +223,14 @@ class Port(PortSettings):
     def queue_running(self, direction: str, queue: int) -> bool:
         """Tell whether a queue ("rx" or "tx") of a started port moves packets."""
         return self.state is State.STARTED and self._slots.is_open(direction, queue)
+
+    def queue_info(self, direction: str, queue: int) -> QueueInfo:
+        """Return how a queue ("rx" or "tx") was set up. Raises ConfigError when it was not."""
+        where = self._check_queue(direction, queue)
+        info = self._set_up.get((direction, queue))
+        if info is None:
+            raise ConfigError(f"{where} is not set up; call setup_{direction}_queue({queue}, ...) first")
+        return info
 
     # What the device says.
 

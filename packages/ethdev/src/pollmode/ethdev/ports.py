@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pollmode.eal import logs
 from pollmode.eal.errors import ConfigError, PollmodeError
+from pollmode.mbuf import telemetry as mbuf_telemetry
 
+from . import telemetry
 from .dispatch import Dispatch, receive_once, send_once
 from .entries import nothing
 from .events import EventCallback, Events, Listener
@@ -31,7 +33,8 @@ log = logs.get("lib.ethdev")
 class Ports:
     """The ports of a process, by number, and the dispatch table that compiled loops reach them through.
 
-    `dispatch` is the table's address for `rx_burst` and `tx_burst`; it stays valid while this object lives.
+    `dispatch` is the table's address for `rx_burst` and `tx_burst`; it stays valid while this object lives. The
+    environment's telemetry tells about these ports, and about pools and rings.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -42,6 +45,8 @@ class Ports:
         self._dispatch = Dispatch(nothing().address)
         self._interpreter = threading.Lock()
         self._watch: Watch | None = None
+        mbuf_telemetry.register(environment.telemetry, environment.memory)
+        telemetry.register(environment.telemetry, self)
 
     @property
     def dispatch(self) -> int:
@@ -65,7 +70,8 @@ class Ports:
 
     def __iter__(self) -> Iterator[Port]:
         """Go through all ports by number, closed ones too."""
-        return iter([self._table[number] for number in sorted(self._table)])
+        table = self._table.copy()  # at once: ports come and go in other threads
+        return iter([table[number] for number in sorted(table)])
 
     def available(self) -> list[Port]:
         """Return the ports that are not closed, by number."""

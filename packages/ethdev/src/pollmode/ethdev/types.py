@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntFlag
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from pollmode.mbuf import Mempool
 
 __all__ = [
     "SPEED_NONE",
@@ -23,6 +26,7 @@ __all__ = [
     "Link",
     "PortConfig",
     "QueueConfig",
+    "QueueInfo",
     "Stats",
 ]
 
@@ -146,6 +150,15 @@ class QueueConfig:
     wthresh: int = 0
     drop: bool = False
     deferred_start: bool = False
+
+
+@dataclass(frozen=True)
+class QueueInfo:
+    """How a queue was set up (rte_eth_rxq_info, rte_eth_txq_info); a transmit queue has no pool."""
+
+    descriptors: int
+    config: QueueConfig
+    pool: Mempool | None = None
 
 
 @dataclass(frozen=True)
