@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Logs: level rules by name, glob and expression, before and after a type exists, and what a line looks like."""
 
+import errno
+import io
 import itertools
 import re
 from collections.abc import Iterator
@@ -32,7 +34,6 @@ def _plain_lines() -> Iterator[None]:
         ("debug", LevelRule("", DEBUG)),
         ("deb", LevelRule("", DEBUG)),
         ("8", LevelRule("", DEBUG)),
-        ("99", LevelRule("", DEBUG)),
         ("pmd.net.virtio*:info", LevelRule("pmd.net.virtio*", INFO)),
         ("lib.eal:5", LevelRule("lib.eal", WARNING)),
         ("lib\\..*,notice", LevelRule("lib\\..*", NOTICE, regex=True)),
@@ -46,6 +47,9 @@ def test_level_rules(text: str, wanted: LevelRule) -> None:
     ("text", "named"),
     [
         ("0", "levels are 1"),
+        ("9", "levels are 1"),
+        ("lib.eal:99", "levels are 1"),
+        ("²", "levels are emergency"),
         ("lib.eal:", "levels are"),
         ("x:debgu", "did you mean 'debug'"),
         ("(,debug", "the expression"),
@@ -126,3 +130,36 @@ def test_color_is_added_only_when_asked_for(type_name: str, capsys: pytest.Captu
     assert "\x1b" not in plain
     assert red.startswith("\x1b[31m")
     assert red.endswith("\x1b[0m")
+
+
+def test_a_rule_that_matches_no_type_is_told(type_name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.get(type_name)
+    glob, regex = LevelRule(type_name[:-1] + "*", DEBUG), LevelRule(type_name[:4], DEBUG, regex=True)
+    logs.warn_unmatched([LevelRule("", DEBUG), LevelRule(type_name, DEBUG), glob, regex])
+    assert capsys.readouterr().err == ""
+    logs.warn_unmatched([LevelRule(type_name + "x", DEBUG), LevelRule("nothing.*", INFO)])
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(
+        f"EAL: --log-level: no log type matches '{type_name}x' (did you mean '{type_name}'?); there"
+    )
+    assert "no log type matches 'nothing.*'; there are " in second
+    assert type_name in second
+
+
+def test_a_line_that_cannot_be_written_is_lost_and_nothing_else(
+    type_name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried: list[str] = []
+
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            tried.append(text)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = logs.get(type_name)
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stderr", Full())
+        log.error("lost")
+    log.error("seen")
+    assert [text.endswith(": lost\n") for text in tried] == [True]
+    assert capsys.readouterr().err.endswith(": seen\n")

@@ -73,6 +73,18 @@ def test_the_handlers_of_before_come_back() -> None:
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
+def test_one_within_another_takes_the_request_over() -> None:
+    with Stopper() as outer:
+        with Stopper() as inner:
+            assert not inner.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert outer.wait(60)
+        stops: list[bool] = []
+        with Stopper(lambda: stops.append(True)) as inner:
+            assert inner.wait(0)
+            assert (inner.signal, stops) == (signal.SIGTERM, [True])
+
+
 def test_waiting_outside_the_context_is_our_mistake() -> None:
     with pytest.raises(InternalError, match="only within its context"):
         Stopper().wait(0)

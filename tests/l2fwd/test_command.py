@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from support.interrupted import at_import
 from support.program import Program
 
 from pollmode.l2fwd.statistics import CLEAR
@@ -130,3 +131,28 @@ def test_verbose_adds_where_an_error_was_raised(start):
     assert program.wait(COMPILING) == 1
     assert "Traceback" in program.log()
     assert "invalid portmask" in program.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("at", ["pollmode.l2fwd.cli", "typer", "pollmode.l2fwd.run", "numba", "pollmode.l2fwd.loop"])
+def test_a_signal_before_anything_is_there_ends_it_without_a_word(at, number):
+    ended = at_import("pollmode.l2fwd", at, number, ["--no-huge", "--in-memory", *TWO_PORTS, "--", "-p", "3"])
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-number, "", "")
+
+
+def test_a_second_one_with_the_same_prefix_is_told_the_pid_of_the_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    words = ["--no-huge", "-m", "64", "--file-prefix", "taken", "--lcores", f"0@{CPU}", *TWO_PORTS, "--", "-p", "3"]
+    command = [sys.executable, "-m", "pollmode.l2fwd", *words, "-q", "2", "-T", "0"]
+    first = Program(command)
+    try:
+        first.wait_for(r"Port 1 Link", seconds=COMPILING)
+        second = Program(command)
+        assert second.wait(COMPILING) == 1
+        holder = f"process {first.process.pid} ({os.path.basename(sys.executable)} -m pollmode.l2fwd)"
+        assert f"{holder} has the file prefix 'taken'" in second.log()
+        second.close()
+        assert first.interrupt() == 0
+        assert os.listdir(tmp_path / "dpdk") == []
+    finally:
+        first.close()

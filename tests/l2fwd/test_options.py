@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from pollmode.eal.errors import ConfigError
-from pollmode.l2fwd.__main__ import command_line
+from pollmode.l2fwd.cli import command_line
 from pollmode.l2fwd.options import Options, read_options
 
 
@@ -112,7 +112,7 @@ def test_help_names_every_option_and_ends_well(words, capsys):
 
 def test_help_does_not_load_the_compiler():
     code = (
-        "import sys; from pollmode.l2fwd.__main__ import command_line; command_line(['--help']);"
+        "import sys; from pollmode.l2fwd.cli import command_line; command_line(['--help']);"
         "sys.exit('numba' in sys.modules or 'numpy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], timeout=60, stdout=subprocess.DEVNULL)

@@ -66,15 +66,17 @@ def _own_command(words: list[str]) -> int:
     @command.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
     def testpmd(
         demo: bool = typer.Option(False, "--demo", help="Forward between a vhost and a virtio port of this process."),
-        seconds: float = typer.Option(10.0, "--seconds", help="How long the demonstration lasts."),
+        seconds: float | None = typer.Option(None, "--seconds", help="How long the demonstration lasts (10)."),
         verbose: bool = typer.Option(False, "--verbose", help="Show where an error was raised."),
         rest: list[str] = typer.Argument(None, help="[EAL options] -- [testpmd options]"),  # noqa: B008 - typer's way
     ) -> int:
+        if not demo and seconds is not None:
+            raise ConfigError("--seconds is how long the demonstration lasts: testpmd --demo --seconds ...")
         if not demo:
             return _forward(rest or [])
         from pollmode.testpmd import demo as demonstration
 
-        return demonstration.run(rest or [], seconds)
+        return demonstration.run(rest or [], 10.0 if seconds is None else seconds)
 
     try:
         return int(command(args=words, standalone_mode=False) or 0)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 
 from pollmode.eal.errors import ConfigError
+from pollmode.eal.stopper import Stopper
 from pollmode.testpmd.options import parse
 
 __all__ = ["run"]
@@ -24,9 +25,9 @@ def run(words: Sequence[str], seconds: float) -> int:
     if not 0 < seconds <= 86400:
         raise ConfigError(f"--seconds is {seconds:g}, it must be above 0 and at most 86400")
     options = parse([f"--tx-first={BURSTS}", "--stats-period=1", *words])
-    from pollmode.testpmd import application  # slow: before there is a folder that a signal would leave behind
+    from pollmode.testpmd import application  # slow: until a Stopper is there a signal ends the process at once
 
-    with tempfile.TemporaryDirectory(prefix="testpmd-") as folder:
+    with Stopper(), tempfile.TemporaryDirectory(prefix="testpmd-") as folder:
         socket = os.path.join(folder, "vhost.sock")
         # Ports close in order, so the virtio port sees its vhost port go: nothing to warn of here.
         eal_words = ["--no-huge", "--in-memory", "--no-pci", "--log-level=pmd.net.virtio.*:critical"]

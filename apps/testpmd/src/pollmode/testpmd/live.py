@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from pollmode.eal.errors import ConfigError, nearest
 from pollmode.ethdev import Port
 from pollmode.testpmd.report import PortSample, port_statistics, xstats_lines
 
@@ -37,11 +38,28 @@ def sample(port: Port) -> PortSample:
 
 
 def watch(ports: Sequence[Port], period: float, xstats: Sequence[str], wait: Wait) -> None:
-    """Show the ports' statistics every `period` seconds until `wait` says that the run is to end."""
+    """Show the ports' statistics every `period` seconds until `wait` says that the run is to end.
+
+    Raises ConfigError for an extended statistic that no port has.
+    """
+    _check_xstats(ports, xstats)
     if sys.stdout.isatty():
         _watch_table(ports, period, xstats, wait)
     else:
         _watch_text(ports, period, xstats, wait)
+
+
+def _check_xstats(ports: Sequence[Port], names: Sequence[str]) -> None:
+    """Tell where a name is not known, as DPDK does; one that no port knows is a mistake."""
+    known = {port.id: port.xstats().keys() for port in ports} if names else {}
+    every = sorted({name for there in known.values() for name in there})
+    for name in names:
+        if known and name not in every:
+            told = f"display-xstats: no port has an extended statistic {name!r}{nearest(name, every)}"
+            raise ConfigError(f"{told}; there are {', '.join(every)}")
+        for port, there in known.items():
+            if name not in there:
+                print(f"No xstat '{name}' on port {port} - skip it")
 
 
 def _watch_text(ports: Sequence[Port], period: float, xstats: Sequence[str], wait: Wait) -> None:

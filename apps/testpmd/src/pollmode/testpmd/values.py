@@ -44,6 +44,7 @@ MAX_FRAME = 65535
 MOST_MBUFS = 1 << 30
 MAX_DESCRIPTORS = 65535
 LEAST_MBUFS = 1024
+LONGEST_PERIOD = 1 << 31
 
 EVENTS = (
     "unknown",
@@ -71,9 +72,10 @@ def _number(text: str, message: str) -> int:
 
 def stats_period(text: str) -> int:
     """Read a number of seconds; 0 is never."""
-    period = _number(text, "Invalid stats-period value")
-    if not 0 <= period <= 1 << 31:
-        raise ConfigError("Invalid stats-period value")
+    wrong = f"Invalid stats-period value {text!r}, it must be 0 (never) to {LONGEST_PERIOD} seconds"
+    period = _number(text, wrong)
+    if not 0 <= period <= LONGEST_PERIOD:
+        raise ConfigError(wrong)
     return period
 
 
@@ -127,17 +129,18 @@ def mbuf_size(text: str) -> int:
     """Read the size of an mbuf's buffer."""
     if "," in text:
         raise UnsupportedError(f"--mbuf-size={text} is not supported yet: there is one mbuf pool, give one size")
-    size = _number(text, "bad mbuf-size")
+    size = _number(text, f"bad mbuf-size {text!r}")
     if not 0 < size < 65536:
-        raise ConfigError("mbuf-size should be > 0 and < 65536")
+        raise ConfigError(f"mbuf-size should be > 0 and < 65536, not {text}")
     return size
 
 
 def total_mbufs(text: str) -> int:
     """Read the number of mbufs."""
-    count = _number(text, f"total-num-mbufs should be > {LEAST_MBUFS} and <= {MOST_MBUFS}")
+    wrong = f"total-num-mbufs should be > {LEAST_MBUFS} and <= {MOST_MBUFS}, not {text}"
+    count = _number(text, wrong)
     if not LEAST_MBUFS < count <= MOST_MBUFS:
-        raise ConfigError(f"total-num-mbufs should be > {LEAST_MBUFS} and <= {MOST_MBUFS}")
+        raise ConfigError(wrong)
     return count
 
 
@@ -177,9 +180,10 @@ def descriptors(name: str) -> Convert:
 
 def burst(text: str) -> int:
     """Read the size of a burst; 0 is the driver's choice."""
-    count = _number(text, f"burst must be between1 and {MAX_BURST}")
+    wrong = f"burst must be between1 and {MAX_BURST}, not {text}"  # DPDK's text, blank missing and all
+    count = _number(text, wrong)
     if not 0 <= count <= MAX_BURST:
-        raise ConfigError(f"burst must be between1 and {MAX_BURST}")  # DPDK's text, blank missing and all
+        raise ConfigError(wrong)
     return count
 
 
@@ -213,7 +217,7 @@ def tx_ip(text: str) -> tuple[int, int]:
     source, comma, destination = text.partition(",")
     found = _ipv4(source, "source")
     if not comma:
-        raise ConfigError("Missing destination IP address")
+        raise ConfigError(f"Missing destination IP address: --tx-ip is {text}, it must be SOURCE,DESTINATION")
     return found, _ipv4(destination, "destination")
 
 

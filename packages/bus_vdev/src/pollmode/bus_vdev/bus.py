@@ -45,6 +45,7 @@ class VdevBus:
             for port in reversed(probed):
                 self.detach(port)
             raise
+        logs.warn_unmatched(self._context.environment.options.log_levels)
         return probed
 
     def attach(self, device: str | Devargs) -> Any:

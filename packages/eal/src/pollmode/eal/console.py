@@ -13,44 +13,51 @@ from pollmode.eal.errors import PollmodeError
 
 __all__ = ["run"]
 
-INTERRUPTED = 130
-"""Exit code of a command that SIGINT ended before it could end itself: 128 + 2, as shells count."""
+UNREAD = 141
+"""Exit code when nobody reads the output: 128 + SIGPIPE, as shells count."""
 
 OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What printing fails with: no reader, no room, no terminal."""
 
 
 def run(command: Callable[[], int], *, trace: bool = False) -> int:
-    """Run a command and return its exit code: its own, 1 after a PollmodeError, 130 after an interrupt.
+    """Run a command and return its exit code: its own, 1 after a PollmodeError, 141 when nobody reads its output.
 
-    The error is printed as DPDK's rte_exit prints it; `trace` adds where it was raised. An output that is full or that
-    nobody reads any more (`| head -1`) is such an error; one that was closed before the start is /dev/null.
+    The error is printed as DPDK's rte_exit prints it; `trace` adds where it was raised. An output that is full is such
+    an error; one whose reader has ended (`| head -1`) ends the command without a word, as SIGPIPE would; one that was
+    closed before the start is /dev/null.
     """
     _open_missing_streams()
     try:
-        code = command()
+        try:
+            code = command()
+        except PollmodeError as error:
+            code = _fail(str(error), trace=trace)
         sys.stdout.flush()
         return code
-    except PollmodeError as error:
-        if trace:
-            traceback.print_exc()
-        sys.stdout.flush()
-        print(f"EAL: Error - exiting with code: 1\n  Cause: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except OSError as error:
         if error.errno not in OUTPUT_ERRORS or error.filename is not None:
             raise
         _silence(1)
-        try:
-            print(
-                f"EAL: Error - exiting with code: 1\n  Cause: cannot write the output: {error.strerror}",
-                file=sys.stderr,
-            )
-        except OSError:
+        if error.errno == errno.EPIPE:
             _silence(2)
-        return 1
+            return UNREAD
+        return _fail(f"cannot write the output: {error.strerror}")
+
+
+def _fail(cause: str, *, trace: bool = False) -> int:
+    """Tell why the command ends, on standard error and behind all that it printed; return exit code 1."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _silence(1)
+    try:
+        if trace:
+            traceback.print_exc()
+        print(f"EAL: Error - exiting with code: 1\n  Cause: {cause}", file=sys.stderr)
+    except OSError:
+        _silence(2)
+    return 1
 
 
 def _open_missing_streams() -> None:

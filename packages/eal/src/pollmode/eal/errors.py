@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 from collections.abc import Iterable
 
@@ -73,6 +72,32 @@ class InternalError(PollmodeError):
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """Return `" (did you mean 'x'?)"` for the allowed word nearest to `word`, or an empty text when none is near."""
-    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    """Return `" (did you mean 'x'?)"` for the allowed word nearest to `word`, or an empty text when none is near.
+
+    Near is what a slip of the fingers makes: one edit in three characters, three at most, or only the beginning typed.
+    """
+    plain = word.lstrip("-").lower()
+    best, fewest = "", min(len(plain) // 3, 3) + 1
+    for other in allowed:
+        edits = _edits(plain, other.lstrip("-").lower())
+        if len(plain) >= 3 and other.lstrip("-").startswith(plain):
+            edits = min(edits, 1)
+        if edits < fewest:
+            best, fewest = other, edits
+    return f" (did you mean {best!r}?)" if best else ""
+
+
+def _edits(one: str, other: str) -> int:
+    """Count the edits between two words: a letter more, less or another one, or two neighbours exchanged.
+
+    This is the optimal string alignment distance; three rows of its table are kept.
+    """
+    before, row = [0] * (len(other) + 1), list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        earlier, before, row = before, row, [i]
+        for j, wanted in enumerate(other, 1):
+            best = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
+                best = min(best, earlier[j - 2] + 1)
+            row.append(best)
+    return row[-1]

@@ -117,7 +117,7 @@ class Grammar:
 
 
 def integer(name: str, low: int, high: int, message: str | None = None) -> Convert:
-    """Return a converter to an integer in [low, high], decimal or 0x; `message` replaces the range's error text."""
+    """Return a converter to an integer in [low, high], decimal or 0x; `message` tells the range in DPDK's words."""
 
     def convert(text: str) -> int:
         try:
@@ -125,7 +125,8 @@ def integer(name: str, low: int, high: int, message: str | None = None) -> Conve
         except ValueError:
             raise ConfigError(f"{name}: argument expect an integer value! Got {text!r}") from None
         if not low <= value <= high:
-            raise ConfigError(message or f"{name}: {value} is out of range, it must be {low} to {high}")
+            told = f"{name}: {value} is out of range, it must be {low} to {high}"
+            raise ConfigError(f"{message}, not {value}" if message else told)
         return value
 
     return convert

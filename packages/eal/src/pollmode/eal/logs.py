@@ -8,6 +8,7 @@ printed, so that a process that prints nothing pays nothing.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import re
 import sys
@@ -19,7 +20,19 @@ from typing import Any, ClassVar
 
 from pollmode.eal.errors import ConfigError, nearest
 
-__all__ = ["DEBUG", "INFO", "LEVELS", "NOTICE", "WARNING", "LevelRule", "Logger", "configure", "get", "types"]
+__all__ = [
+    "DEBUG",
+    "INFO",
+    "LEVELS",
+    "NOTICE",
+    "WARNING",
+    "LevelRule",
+    "Logger",
+    "configure",
+    "get",
+    "types",
+    "warn_unmatched",
+]
 
 LEVELS = ("emergency", "alert", "critical", "error", "warning", "notice", "info", "debug")
 """Level names in order of number, from 1: DPDK's RTE_LOG_EMERG to RTE_LOG_DEBUG."""
@@ -70,10 +83,10 @@ LevelRule.HELP = LevelRule("", 0)
 
 
 def _level(text: str, whole: str) -> int:
-    if text.isdigit():
-        if int(text) == 0:
+    if text.isascii() and text.isdigit():
+        if not EMERGENCY <= int(text) <= DEBUG:
             raise ConfigError(f"Invalid log level: {whole!r}, levels are 1 (emergency) to 8 (debug)")
-        return min(int(text), DEBUG)
+        return int(text)
     for number, name in enumerate(LEVELS, 1):
         if text and name.startswith(text):
             return number
@@ -174,12 +187,16 @@ class _Sink:
 
 
 class _StandardError:
-    """The end of the pipeline; looks standard error up at each line, so that a redirection takes effect."""
+    """The end of the pipeline; looks standard error up at each line, so that a redirection takes effect.
+
+    A line that cannot be written is lost: whoever logs, perhaps the interrupt thread, must not fail for it.
+    """
 
     @staticmethod
     def msg(line: str) -> None:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
 
 
 _sink = _Sink()
@@ -215,3 +232,14 @@ def types() -> dict[str, str]:
     """Return the level name of every type known so far, by type."""
     with _table_lock:
         return {name: LEVELS[logger.level - 1] for name, logger in sorted(_loggers.items())}
+
+
+def warn_unmatched(rules: Iterable[LevelRule]) -> None:
+    """Warn of rules that match no type. To be called when every module that takes part has its loggers."""
+    known = types()
+    for rule in rules:
+        if not any(map(rule.matches, known)):
+            hint = nearest(rule.pattern, known)
+            get("lib.eal").warning(
+                f"--log-level: no log type matches {rule.pattern!r}{hint}; there are {', '.join(known)}"
+            )

@@ -38,7 +38,8 @@ class Stopper:
     """A context of the main thread in which signals stop the application.
 
     `on_stop` is called at the first signal or `stop()`, from a signal handler: it may set stop words (`Lcores.stop`)
-    and must not wait. `signal` is the number of the signal that came, or None.
+    and must not wait. `signal` is the number of the signal that came, or None. One within another takes the signals
+    over, and the request if the outer one has been asked already.
     """
 
     def __init__(self, on_stop: Callable[[], None] | None = None) -> None:
@@ -53,6 +54,10 @@ class Stopper:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         for number in SIGNALS:
             self._before[number] = signal.signal(number, self._handle)
+        outer = getattr(self._before[signal.SIGINT], "__self__", None)
+        if isinstance(outer, Stopper) and outer.requested:
+            self.signal, self._signalled = outer.signal, outer._signalled
+            self.stop()
         return self
 
     def __exit__(
