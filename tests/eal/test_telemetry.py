@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -130,11 +131,22 @@ def test_a_name_that_dpdk_refuses_is_refused(telemetry: Telemetry, name: str) ->
     assert name not in ask(telemetry, "/")
 
 
-def test_the_command_line_is_told() -> None:
+@pytest.mark.parametrize(
+    ("line", "application"),
+    [
+        (["/bin/testpmd", "WORDS", "--", "-i", "--rxq=2"], ["-i", "--rxq=2"]),
+        (["/bin/testpmd", "--verbose", "WORDS", "--", "-i"], ["-i"]),
+        (["/bin/testpmd", "WORDS"], []),
+        (["/bin/pytest", "tests", "--", "-x"], []),
+    ],
+)
+def test_the_command_line_is_told(monkeypatch: pytest.MonkeyPatch, line: list[str], application: list[str]) -> None:
     words = ["--in-memory", "--no-huge", "-m", "16", "--no-telemetry"]
-    with Environment.start(words, ["-i", "--rxq=2"]) as environment:
-        assert ask(environment.telemetry, "/eal/params")[1:] == words
-        assert ask(environment.telemetry, "/eal/app_params") == ["-i", "--rxq=2"]
+    at = line.index("WORDS") if "WORDS" in line else len(line)
+    monkeypatch.setattr(sys, "argv", [*line[:at], *(words if at < len(line) else []), *line[at + 1 :]])
+    with Environment.start(words) as environment:
+        assert ask(environment.telemetry, "/eal/params") == [os.path.basename(line[0]), *words]
+        assert ask(environment.telemetry, "/eal/app_params") == application
 
 
 def test_lcores_are_told(environment: Environment) -> None:

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -32,7 +30,7 @@ class Environment:
     command line, which a bus makes, `telemetry` the commands that are answered on the telemetry socket.
     """
 
-    def __init__(self, options: EalOptions, words: Sequence[str] = (), application: Sequence[str] = ()) -> None:
+    def __init__(self, options: EalOptions, words: Sequence[str] = ()) -> None:
         self.options = options
         self.vdevs: list[devargs.Devargs] = [devargs.parse(text) for text in options.vdevs]
         logs.configure(options.log_levels, color=options.log_color, timestamp=options.log_timestamp)
@@ -46,17 +44,16 @@ class Environment:
             self.interrupts = Interrupts()
             stack.callback(self.interrupts.close)
             self.telemetry = Telemetry()
-            telemetry_commands.register_words(self.telemetry, [os.path.basename(sys.argv[0]), *words], application)
+            telemetry_commands.register_words(self.telemetry, words)
             telemetry_commands.register_lcores(self.telemetry, self.lcores)
             telemetry_commands.register_memory(self.telemetry, self.memory)
             self._serve_telemetry(stack)
             self._stack = stack.pop_all()
 
     @classmethod
-    def start(cls, argv: Sequence[str], application: Sequence[str] = ()) -> Environment:
+    def start(cls, argv: Sequence[str]) -> Environment:
         """Start the environment that the EAL's words ask for: no program name, no `--`.
 
-        The words of the application, those behind `--`, are only told to telemetry.
         Raises ConfigError for words that are wrong, HostError for what the machine has not, UnsupportedError; nothing
         half-made is left behind. With --help, --version or --log-level=help, prints the answer and raises SystemExit.
         """
@@ -64,7 +61,7 @@ class Environment:
         if answer := _answer(options):
             print(answer)
             raise SystemExit(0)
-        return cls(options, argv, application)
+        return cls(options, argv)
 
     def on_close(self, callback: Callable[[], object]) -> None:
         """Call `callback()` when the environment closes, before memory and threads go; the last one is called first."""

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from pollmode.eal.errors import ConfigError
 from pollmode.eal.lcore_layout import MAX_LCORE
+from pollmode.eal.options import split
 from pollmode.eal.telemetry import MAX_ARRAY, Telemetry, integer
 
 if TYPE_CHECKING:
@@ -20,13 +23,18 @@ __all__ = ["register_lcores", "register_memory", "register_words"]
 _NUMBER_UNIT = 64  # every zone begins at a cache line
 
 
-def register_words(telemetry: Telemetry, words: Sequence[str], application: Sequence[str]) -> None:
-    """Have telemetry tell the program's command line: its name and the EAL's words, and the application's."""
-    told = list(words), list(application)
-    telemetry.register("/eal/params", lambda _: told[0], "Returns EAL commandline parameters used. Takes no parameters")
-    telemetry.register(
-        "/eal/app_params", lambda _: told[1], "Returns app commandline parameters used. Takes no parameters"
-    )
+def register_words(telemetry: Telemetry, words: Sequence[str]) -> None:
+    """Have telemetry tell the program's name with the EAL's words, and those of the application.
+
+    The latter stand behind `--` on the process's command line, if that is where the EAL's words are from.
+    """
+    program, *line = sys.argv
+    before, behind = split(line)
+    own = [os.path.basename(program), *words]
+    application = behind if before[len(before) - len(words) :] == list(words) else []
+    for name, told, whose in (("params", own, "EAL"), ("app_params", application, "app")):
+        text = f"Returns {whose} commandline parameters used. Takes no parameters"
+        telemetry.register(f"/eal/{name}", lambda _, told=told: told, text)  # type: ignore[misc]  # mypy can't type it
 
 
 def register_lcores(telemetry: Telemetry, lcores: Lcores) -> None:
