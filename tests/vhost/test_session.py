@@ -171,6 +171,20 @@ def test_memory_slots_are_added_and_removed(session, front, owner, memory, runni
         assert list(owner.running) == [0]
 
 
+def test_memory_slot_told_once_for_each_queue_pair_is_one(session, front, owner, memory, running):
+    with GuestMemory(guest_address=0x8000_0000) as more:
+        assert front.acknowledged(Request.ADD_MEM_REG, pack_region(more.entry), [more.fd]) == 0
+        told = len(owner.events)
+        assert front.acknowledged(Request.ADD_MEM_REG, pack_region(more.entry), [more.fd]) == 0
+        assert [mapped.entry for mapped in session.memory] == [memory.entry, more.entry]
+        assert len(owner.events) == told, "a ring stopped for memory that did not change"
+        assert front.acknowledged(Request.REM_MEM_REG, pack_region(more.entry)) == 0
+        told = len(owner.events)
+        assert front.acknowledged(Request.REM_MEM_REG, pack_region(more.entry)) == 0
+        assert [mapped.entry for mapped in session.memory] == [memory.entry]
+        assert len(owner.events) == told, "a ring stopped for memory that did not change"
+
+
 def test_ninth_memory_slot_is_refused(session, front, memory):
     front.negotiate()
     entries = [RegionEntry(index << 24, 4096, index << 24, index * 4096) for index in range(9)]

@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 
 from pollmode.vhost.messages import (
     LOG_AREA,
@@ -216,18 +217,21 @@ def _eventfd_memory(front: ScriptedFrontend) -> None:
     front.send(Request.SET_MEM_TABLE, pack_table([RegionEntry(0, _PAGE, 0, 0)]), [front.eventfd()])
 
 
-@_attack("memory slot to remove that is not there")
-def _remove(front: ScriptedFrontend) -> None:
-    front.negotiate()
-    front.send(Request.REM_MEM_REG, pack_region(_GOOD))
-
-
 @_attack("memory slot that overlaps")
 def _overlapping_slot(front: ScriptedFrontend) -> None:
     front.negotiate()
     with GuestMemory(16 * _PAGE) as memory:
         front.share(memory)
-        front.send(Request.ADD_MEM_REG, pack_region(memory.entry), [memory.fd])
+        half = replace(memory.entry, size=8 * _PAGE)
+        front.send(Request.ADD_MEM_REG, pack_region(half), [memory.fd])
+
+
+@_attack("memory slot taken already, by another file")
+def _other_file(front: ScriptedFrontend) -> None:
+    front.negotiate()
+    with GuestMemory(16 * _PAGE) as memory, GuestMemory(16 * _PAGE) as other:
+        front.share(memory)
+        front.send(Request.ADD_MEM_REG, pack_region(memory.entry), [other.fd])
 
 
 @_attack("CVE-2020-10722 log offset and size overflow")

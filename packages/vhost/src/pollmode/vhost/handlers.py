@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pollmode.vhost.connection import Connection, Message
 from pollmode.vhost.faults import MalformedMessage, RefusedMessage
-from pollmode.vhost.mapping import MappedFile, MappedRegion, check_entries, map_region, map_table, unmap
+from pollmode.vhost.mapping import MappedFile, MappedRegion, check_entries, identity, map_region, map_table, unmap
 from pollmode.vhost.memory import MAX_REGIONS
 from pollmode.vhost.messages import (
     LOG_AREA,
@@ -121,6 +121,8 @@ def _add_mem_reg(session: Session, message: Message) -> None:
     entry = unpack_region(message.payload)
     if len(message.fds) != 1:
         raise MalformedMessage("a memory region without its descriptor")
+    if identity(entry, message.fds[0]) in _identities(session.memory):
+        return  # QEMU 7.2 tells of a region once for each queue pair, though all share one memory
     if len(session.memory) == MAX_REGIONS:
         raise RefusedMessage(f"all {MAX_REGIONS} memory slots are taken")
     check_entries([*(mapped.entry for mapped in session.memory), entry])
@@ -135,9 +137,8 @@ def _rem_mem_reg(session: Session, message: Message) -> None:
         for mapped in session.memory
         if (mapped.entry.guest_address, mapped.entry.size, mapped.entry.user_address) != wanted
     ]
-    if len(left) == len(session.memory):
-        raise MalformedMessage(f"there is no memory region {gone.guest_address:#x} of {gone.size:#x} bytes to remove")
-    _change_memory(session, left)
+    if len(left) != len(session.memory):  # gone already: told once for each queue pair, as in `_add_mem_reg`
+        _change_memory(session, left)
 
 
 def _get_max_mem_slots(session: Session, message: Message) -> bytes:

@@ -124,6 +124,12 @@ class MappedRegion:
         return Region(entry.guest_address, entry.size, entry.user_address, self.file.address)
 
 
+def identity(entry: RegionEntry, fd: int) -> Identity:
+    """Return what `MappedRegion.identity` would be of a region in the file of this descriptor."""
+    about = os.fstat(fd)
+    return about.st_dev, about.st_ino, entry
+
+
 def map_region(entry: RegionEntry, fd: int) -> MappedRegion:
     """Map one region; the descriptor stays the caller's. Raises what MappedFile raises."""
     return MappedRegion(entry, MappedFile(fd, entry.offset, entry.size))
