@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Network devices of this machine, and why each is no port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pollmode.host_report.finding import Finding, green, yellow
+from pollmode.host_report.host import Host
+from pollmode.host_report.permissions import has_capability
+
+__all__ = ["PciDevice", "interfaces", "pci", "pci_devices", "why_no_ports"]
+
+PCI = "/sys/bus/pci/devices"
+NET = "/sys/class/net"
+NETWORK_CLASS = 0x02  # PCI Code and ID Assignment, 1.3
+ETHERNET, LOOPBACK = 1, 772  # linux/if_arp.h
+AF_PACKET = "net_af_packet"
+SURE_PORT = "testpmd --vdev net_null0 ..."
+"""A command that has a port on every machine."""
+
+
+@dataclass(frozen=True)
+class PciDevice:
+    """A network device on the PCI bus: address, "vendor:device", the kernel's driver or "", its interfaces."""
+
+    address: str
+    ids: str
+    driver: str
+    interfaces: tuple[str, ...]
+
+    def __str__(self) -> str:
+        names = f" ({', '.join(self.interfaces)})" if self.interfaces else ""
+        return f"{self.address} {self.ids}{names}, {self.driver or 'no driver'}"
+
+
+def pci_devices(host: Host) -> list[PciDevice]:
+    """Return the network devices on the PCI bus in order of address."""
+    found = []
+    for address in host.names(PCI):
+        folder = f"{PCI}/{address}"
+        if (host.number(f"{folder}/class") or 0) >> 16 != NETWORK_CLASS:
+            continue
+        ids = ":".join(f"{host.number(f'{folder}/{name}') or 0:04x}" for name in ("vendor", "device"))
+        names = [*host.names(f"{folder}/net")]
+        for child in host.names(folder):  # virtio's interface stands one level lower
+            if child.startswith("virtio"):
+                names += host.names(f"{folder}/{child}/net")
+        found.append(PciDevice(address, ids, host.link(f"{folder}/driver"), tuple(names)))
+    return found
+
+
+def _usable(host: Host) -> list[str]:
+    """Return the interfaces that packet sockets can serve: Ethernet and loopback, those that are up first."""
+    names = [name for name in host.names(NET) if host.number(f"{NET}/{name}/type") in (ETHERNET, LOOPBACK)]
+    return sorted(names, key=lambda name: (not _is_up(host, name), name == "lo", name))
+
+
+def _is_up(host: Host, name: str) -> bool:
+    return bool((host.number(f"{NET}/{name}/flags") or 0) & 1)  # linux/if.h: IFF_UP
+
+
+def _instead(host: Host, device: PciDevice) -> str:
+    """Return the command that has a port in the place of a device."""
+    if device.interfaces and AF_PACKET in host.vdev_drivers():
+        return _port_of(device.interfaces[0])
+    return SURE_PORT
+
+
+def _port_of(interface: str) -> str:
+    return f"testpmd --vdev {AF_PACKET}0,iface={interface} ..."
+
+
+def _why_not(device: PciDevice) -> str:
+    return f"{device}: not taken, this version has no PCI bus (not supported yet)"
+
+
+def pci(host: Host) -> Iterator[Finding]:
+    """Say of each network device on the PCI bus why it is not taken."""
+    devices = pci_devices(host)
+    if not devices:
+        yield green("no network device on the PCI bus")
+    for device in devices:
+        yield yellow(_why_not(device), _instead(host, device))
+
+
+def interfaces(host: Host) -> Iterator[Finding]:
+    """Say which of the kernel's interfaces can be ports through net_af_packet."""
+    usable = _usable(host)
+    told = ", ".join(name if _is_up(host, name) else f"{name} (down)" for name in usable)
+    if not usable:
+        yield green("none that a packet socket could serve")
+    elif AF_PACKET not in host.vdev_drivers():
+        yield yellow(f"{told}: not taken, {AF_PACKET} is not installed", SURE_PORT)
+    elif not has_capability(host, "net_raw"):
+        yield yellow(f"{told}: {AF_PACKET} needs the capability net_raw", f"sudo {_port_of(usable[0])}")
+    else:
+        yield green(f"{told}: ports by --vdev {AF_PACKET}0,iface={usable[0]}")
+
+
+def why_no_ports(host: Host | None = None) -> str:
+    """Return what an application without a port tells: of each device why it was not taken, and how to get a port."""
+    there = host or Host()
+    lines = [_why_not(device) for device in pci_devices(there)]
+    lines += [finding.text for finding in interfaces(there)]
+    drivers = ", ".join(there.vdev_drivers()) or "none is installed"
+    lines += [f"virtual devices are made when --vdev names them: {drivers}"]
+    lines += [f"for a port: {SURE_PORT}   (doctor looks at the whole machine)"]
+    return "\n".join(f"  {line}" for line in lines)
