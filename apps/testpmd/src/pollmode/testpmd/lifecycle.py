@@ -36,7 +36,7 @@ def start_ports(session: Session, ports: Sequence[Port], *, strict: bool = False
             if strict:
                 raise
             done = "start" if port.state is State.CONFIGURED else "configure"
-            warn(f"Fail to {done} port {port.id}: {error}")
+            warn(f"Fail to {done} port {port.id}", error)
             return
         print(f"Port {port.id}: {mac_text(port.mac)}", flush=True)
         started += 1

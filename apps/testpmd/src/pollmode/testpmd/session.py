@@ -140,6 +140,16 @@ class Session:
         if self._forwarding is not None:
             self._forwarding.port_cleared(port)
 
+    def renew_setups(self) -> None:
+        """Set every port up as the options say, from its next start on."""
+        for port in self.ports.available():
+            self.bringup.renew(port, self.options)
+
+    def port_attached(self, port: Port) -> None:
+        """Make a new port one of those that forward; it is not started."""
+        self.bringup.renew(port, self.options)
+        self.selection.add_port(port.id)
+
     def port_gone(self, port: Port) -> None:
         """Drop what was kept for a port that was closed."""
         self.bringup.forget(port)

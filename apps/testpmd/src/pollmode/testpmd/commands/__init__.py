@@ -13,7 +13,23 @@ __all__ = ["grammar"]
 @functools.cache
 def grammar() -> Grammar:
     """Return the grammar of all commands."""
-    from pollmode.testpmd.commands import control, show
+    from pollmode.testpmd.commands import (
+        config,
+        control,
+        dump,
+        helping,
+        info,
+        offloads,
+        port_config,
+        ports,
+        queues,
+        reception,
+        rss,
+        settings,
+        show,
+        watch,
+    )
 
-    groups = (control.commands, show.commands)
+    modules = (control, show, info, config, ports, port_config, queues, settings, reception, offloads, rss, dump, watch)
+    groups = [helping.commands, *(module.commands for module in modules)]
     return Grammar([command for group in groups for command in group.made])

@@ -7,7 +7,7 @@ from pollmode.ethdev import Port
 from pollmode.testpmd.session import Session
 from pollmode.testpmd.tell import warn
 
-__all__ = ["chosen_ports", "one_port"]
+__all__ = ["chosen_ports", "chosen_queue", "one_port"]
 
 
 def chosen_ports(session: Session, which: int | str, *, list_valid: bool = False) -> list[Port]:
@@ -27,3 +27,12 @@ def one_port(session: Session, number: int) -> Port | None:
     """Return the port of that number; tells of a number that is no port."""
     found = chosen_ports(session, number)
     return found[0] if found else None
+
+
+def chosen_queue(session: Session, way: str, queue: int) -> bool:
+    """Tell whether "rxq" or "txq" number `queue` is configured; tells of one that is not."""
+    count = session.options.rxq if way == "rxq" else session.options.txq
+    if queue < count:
+        return True
+    warn(f"Invalid {way[:2].upper()} queue {queue} (must be < nb_{way}={count})")
+    return False

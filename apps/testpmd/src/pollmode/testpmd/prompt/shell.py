@@ -14,7 +14,7 @@ from pollmode.eal.errors import PollmodeError
 from pollmode.testpmd.commands import grammar
 from pollmode.testpmd.prompt.grammar import words_of
 from pollmode.testpmd.prompt.reader import piped_lines
-from pollmode.testpmd.tell import warn
+from pollmode.testpmd.tell import explain, warn
 
 if TYPE_CHECKING:
     from pollmode.testpmd.session import Session
@@ -57,7 +57,7 @@ def run_line(session: Session, line: str) -> None:
 def _refuse(words: list[str]) -> None:
     print(grammar().refusal(words), flush=True)
     if (near := grammar().nearest(words)) is not None:
-        warn(f"  nearest: {near}")
+        explain(f"the nearest command is: {near}")
 
 
 def _show_forms(words: list[str]) -> None:
@@ -82,13 +82,13 @@ def run_files(session: Session, files: Iterable[tuple[str, bool]]) -> None:
 def load(session: Session, path: str, *, echo: bool = False) -> None:
     """Run the commands of a file. A file that cannot be read is told of."""
     if session.loading >= DEEPEST:
-        warn(f"Failed to load commands from file: {path}: {DEEPEST} files load one another already")
+        warn(f"Failed to load commands from file: {path}", f"{DEEPEST} files load one another already")
         return
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             lines = file.read().splitlines()
     except OSError as error:
-        warn(f"Failed to create file based cmdline context: {path}: {error.strerror}")
+        warn(f"Failed to create file based cmdline context: {path}", error.strerror)
         return
     session.loading += 1
     try:
