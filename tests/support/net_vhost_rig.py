@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
+import os
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from pollmode.mbuf import Burst, Mempool
 from pollmode.net_vhost.layout import MAX_SEGMENTS
 from pollmode.net_vhost.queue import RX, Direction, Queue
 from pollmode.net_vhost.testing import GuestMemory, GuestRing
+from pollmode.vhost.mapping import MappedFile
 from pollmode.vhost.virtqueue import (
     VIRTIO_F_VERSION_1,
     VIRTIO_NET_F_MRG_RXBUF,
@@ -38,6 +41,7 @@ class Rig:
         self.ring = GuestRing(self.guest, num)
         self.queue = Queue(direction, 0)
         self.burst = np.zeros(512, np.int64)
+        self._logs: list[MappedFile] = []
         self.header = 10 if features == LEGACY else 12
         if direction is RX:
             self.queue.use_pool(pool, PORT, MAX_SEGMENTS)
@@ -49,6 +53,18 @@ class Rig:
         callback = self.queue.callback()
         assert callback is not None
         return int(BURST(callback.address)(self.lcore, self.queue.address, self.burst.ctypes.data, n))
+
+    def log_writes(self, size: int, *, used: bool = True, address: int | None = None) -> MappedFile:
+        """Have written pages marked in a log of `size` bytes; `used`: those of the used ring too (at `address`)."""
+        with os.fdopen(os.memfd_create("log", os.MFD_CLOEXEC), "rb+") as file:
+            file.truncate(mmap.PAGESIZE)
+            log = MappedFile(file.fileno(), 0, size)
+        self._logs.append(log)
+        self.queue.unbind()
+        if used:
+            self.vring.log_address = self.ring.used if address is None else address
+        self.queue.bind(self.vring, self.features, log)
+        return log
 
     def frames(self, count: int) -> list[bytes]:
         """The first `count` packets of the burst, which are freed."""
@@ -88,8 +104,24 @@ class Rig:
     def close(self) -> None:
         """Unbind and free. Closing twice is harmless."""
         self.queue.unbind()
+        while self._logs:
+            self._logs.pop().close()
         self.ring.close()
         self.guest.close()
+
+
+def marked(log: MappedFile) -> set[int]:
+    """The pages that are marked in a log, which is empty afterwards."""
+    view = np.ctypeslib.as_array((ctypes.c_uint8 * mmap.PAGESIZE).from_address(log.address))  # what is mapped
+    assert not view[log.size // 4 * 4 :].any(), "something was written behind the log"
+    pages = {int(page) for page in np.flatnonzero(np.unpackbits(view, bitorder="little"))}
+    view[:] = 0
+    return pages
+
+
+def pages(address: int, length: int) -> set[int]:
+    """The pages that these bytes touch."""
+    return set(range(address >> 12, ((address + length - 1) >> 12) + 1))
 
 
 def contents(m: int) -> bytes:

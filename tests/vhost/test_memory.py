@@ -5,7 +5,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pollmode.eal.jit import INTERPRETED, compiled
-from pollmode.vhost.memory import MAX_REGIONS, REGIONS, Region, RegionsRecord, overlap, translate, user_to_host
+from pollmode.vhost.memory import (
+    ACCESS_BOTH,
+    ACCESS_READ,
+    ACCESS_WRITE,
+    MAX_REGIONS,
+    REGIONS,
+    RangeTable,
+    Region,
+    RegionsRecord,
+    find,
+    guest_address,
+    overlap,
+    reach,
+    translate,
+    user_to_host,
+)
 
 EXAMPLES = 50 if INTERPRETED else 300
 LOW = Region(0x1000, 0x2000, 0x7000_1000, 0x5000_0000)
@@ -18,8 +33,8 @@ def _translate(regions, address, length):
     return translate(regions, address, length)
 
 
-def test_record_is_four_cache_lines_and_aligned():
-    assert REGIONS.itemsize == 256
+def test_record_is_one_cache_line_and_aligned():
+    assert REGIONS.itemsize == 64
     assert RegionsRecord().address % 64 == 0
 
 
@@ -139,4 +154,62 @@ def test_overlap_names_the_two_ranges(ranges, pair):
 def test_record_lies_where_its_address_says():
     record = RegionsRecord([LOW])
     words = np.ctypeslib.as_array((np.ctypeslib.ctypes.c_longlong * 4).from_address(record.address))
-    assert list(words) == [LOW.guest_address, LOW.size, LOW.host_address - LOW.guest_address, 1]
+    assert list(words) == [LOW.guest_address, LOW.size, LOW.host_address - LOW.guest_address, ACCESS_BOTH]
+
+
+@compiled
+def _find(table, address, access):
+    return find(table, address, access)
+
+
+@compiled
+def _reach(regions, address):
+    return reach(regions, address)
+
+
+@compiled
+def _guest(table, host):
+    return guest_address(table, host)
+
+
+def test_find_looks_at_what_may_be_done_there():
+    table = RangeTable(4)
+    table.fill([(0x3000, 0x1000, 0, ACCESS_WRITE), (0x1000, 0x1000, 0, ACCESS_READ), (0x2000, 0x800, 0, ACCESS_BOTH)])
+    places = (0x1000, 0x27FF, 0x2800, 0x3FFF, 0x4000, 0xFFF, -1)
+    for access, there in (
+        (0, [0x1000, 0x27FF, 0x3FFF]),
+        (ACCESS_READ, [0x1000, 0x27FF]),
+        (ACCESS_WRITE, [0x27FF, 0x3FFF]),
+        (ACCESS_BOTH, [0x27FF]),
+    ):
+        assert [place for place in places if _find(table.address, place, access)] == there
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 100])
+def test_find_among_many_ranges(count):
+    table = RangeTable(100)
+    table.fill([(0x1000 * number, 0x800, number, ACCESS_BOTH) for number in reversed(range(count))])
+    for number in range(count + 1):
+        for offset, there in ((0, True), (0x7FF, True), (0x800, False), (0xFFF, False)):
+            found = _find(table.address, 0x1000 * number + offset, ACCESS_READ)
+            assert (found != 0) == (there and number < count)
+            if found:
+                assert found == table.address + 32 * (number + 1)
+
+
+def test_reach_tells_how_much_follows_and_remembers_the_range():
+    record = RegionsRecord([LOW, HIGH])
+    assert (_reach(record.address, 0x3010), _reach(record.address, 0x4000), _reach(record.address, -1)) == (0xFF0, 0, 0)
+    assert _translate(record.address, 0x3000, 16) == 0x9000_0000
+    record.use(record.table, ACCESS_READ)
+    assert _reach(record.address, 0x2FFF) == 1
+
+
+def test_guest_address_is_the_way_back():
+    table = RegionsRecord([LOW, HIGH]).table
+    for region in (LOW, HIGH):
+        assert _guest(table.address, region.host_address) == region.guest_address
+        assert _guest(table.address, region.host_address + region.size - 1) == region.guest_address + region.size - 1
+        assert _guest(table.address, region.host_address + region.size) == -1
+        assert _guest(table.address, region.host_address - 1) == -1
+    assert _guest(table.address, 0) == -1

@@ -25,6 +25,7 @@ from pollmode.vhost.virtqueue import (
 )
 
 from .layout import FAULT_AVAIL_INDEX, FAULT_NONE, QUEUE
+from .log import log_entries, log_head
 
 
 @compiled
@@ -37,6 +38,7 @@ def adopt_ring(queue: int) -> None:
     q = record(queue, QUEUE)
     q.next = load_acquire16(q.used + USED_IDX)
     store_relaxed16(q.used + USED_FLAGS, VRING_USED_F_NO_NOTIFY)
+    log_head(queue)
 
 
 @compiled
@@ -55,6 +57,8 @@ def heal_ring(queue: int) -> None:
         slot = q.next & (q.num - 1)
         head = load_relaxed16(q.avail + AVAIL_RING + AVAIL_ELEM_SIZE * slot)
         store64(q.used + USED_RING + USED_ELEM_SIZE * slot, head)
+        log_entries(queue, q.next, 1)
         q.next = (q.next + 1) & INDEX_MASK
     store_release16(q.used + USED_IDX, q.next)
+    log_head(queue)
     q.halt = FAULT_NONE

@@ -42,6 +42,7 @@ from pollmode.vhost.server import Connector, Listener
 from pollmode.vhost.session import Session
 from pollmode.vhost.virtqueue import (
     MAX_QUEUE_SIZE,
+    VHOST_F_LOG_ALL,
     VHOST_USER_F_PROTOCOL_FEATURES,
     VIRTIO_F_ANY_LAYOUT,
     VIRTIO_F_IN_ORDER,
@@ -56,6 +57,7 @@ from pollmode.vhost.virtqueue import (
     VIRTIO_RING_F_INDIRECT_DESC,
     feature_names,
     features,
+    has,
 )
 from pollmode.vhost.vring import Vring
 
@@ -78,9 +80,10 @@ FEATURES = features(
     VIRTIO_NET_F_GUEST_ANNOUNCE,
     VIRTIO_RING_F_INDIRECT_DESC,
     VIRTIO_RING_F_EVENT_IDX,
+    VHOST_F_LOG_ALL,
     VHOST_USER_F_PROTOCOL_FEATURES,
 )
-PROTOCOL_FEATURES = DEFAULT_PROTOCOL_FEATURES & ~features(Protocol.RARP)
+PROTOCOL_FEATURES = DEFAULT_PROTOCOL_FEATURES & ~features(Protocol.RARP) | features(Protocol.LOG_SHMFD)
 SPEED = 10000  # Mbps, what DPDK's net_vhost tells
 XSTATS = {
     "packets": "good_packets",
@@ -278,9 +281,9 @@ class VhostDevice(Device, Backend):
 
     def on_vring_ready(self, session: Session, vring: Vring) -> None:
         """Take a ring into use."""
-        queue = self._queue_of(vring)
+        queue, word = self._queue_of(vring), session.features or 0
         with self._lock:
-            queue.bind(vring, session.features or 0)
+            queue.bind(vring, word, session.dirty_log if has(word, VHOST_F_LOG_ALL) else None)
         self._tell(queue, True)
 
     def on_vring_stopped(self, session: Session, vring: Vring) -> int:

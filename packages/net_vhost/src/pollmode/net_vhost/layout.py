@@ -52,7 +52,10 @@ QUEUE: Final[np.dtype[Any]] = le_struct(
     halt_word="i8",  # the offending word
     multicast="i8",
     broadcast="i8",
-    unused=("i8", 4),
+    log="i8",  # where written pages are marked; 0 bytes of it when the front end wants none marked
+    log_size="i8",
+    log_used="i8",  # guest address of the used ring, -1 when it is not marked
+    memory="i8",  # the table of the guest's memory, for its addresses
     # Lines 4 and 5.
     header=("i8", 2),  # transmit: the header being written
     sizes=("i8", 8),  # packets by length, see SIZE_BINS

@@ -20,6 +20,7 @@ from pollmode.eal.errors import DeviceFault
 from pollmode.eal.jit import Callback
 from pollmode.mbuf import Mempool
 from pollmode.mbuf.layout import HEADROOM, REARM_ONE_OWNER, REARM_PORT
+from pollmode.vhost.mapping import MappedFile
 from pollmode.vhost.virtqueue import (
     HDR_SIZE,
     VIRTIO_NET_F_MRG_RXBUF,
@@ -73,9 +74,9 @@ def variant_for(direction: Direction, features: int) -> int:
 
 
 @cache
-def callback_for(direction: Direction, variant: int) -> Callback:
-    """Return the callback of a direction and VARIANT_*, compiled on first use."""
-    return make_rx(variant) if direction is RX else make_tx(variant)
+def callback_for(direction: Direction, variant: int, logged: int = 0) -> Callback:
+    """Return the callback of a direction and VARIANT_*, compiled on first use; `logged` (1) marks written pages."""
+    return make_rx(variant, logged) if direction is RX else make_tx(variant, logged)
 
 
 class Queue:
@@ -86,6 +87,7 @@ class Queue:
         self.number = number
         self.ring = 2 * number + direction.ring_offset
         self.variant = VARIANT_NONE  # of the ring it is bound to
+        self._logged = 0
         self._bytes = np.zeros(QUEUE_SIZE + CACHE_LINE, np.uint8)
         start = -self._bytes.ctypes.data % CACHE_LINE
         self._record = self._bytes[start : start + QUEUE_SIZE].view(QUEUE)
@@ -107,11 +109,14 @@ class Queue:
 
     # --- the ring -----------------------------------------------------------------------------------------------
 
-    def bind(self, vring: Vring, features: int) -> None:
-        """Work on `vring`. There is a callback from now on."""
+    def bind(self, vring: Vring, features: int, log: MappedFile | None = None) -> None:
+        """Work on `vring`, marking written pages in `log` if there is one. There is a callback from now on."""
         variant = variant_for(self.direction, features)
-        callback_for(self.direction, variant)
+        self._logged = int(log is not None)
+        callback_for(self.direction, variant, self._logged)
         record = self._record
+        record["log"], record["log_size"] = (log.address, log.size) if log else (0, 0)
+        record["log_used"], record["memory"] = vring.log_address, vring.memory
         self._vector = np.zeros(vring.num + VECTOR_SPARE, VECTOR)
         record["vector"], record["vector_size"] = self._vector.ctypes.data, len(self._vector)
         record["desc"], record["avail"], record["used"] = vring.desc, vring.avail, vring.used
@@ -134,7 +139,7 @@ class Queue:
     def callback(self) -> Callback | None:
         """Return the callback that runs on the ring the queue is bound to, None without one."""
         variant = self.variant
-        return callback_for(self.direction, variant) if variant != VARIANT_NONE else None
+        return callback_for(self.direction, variant, self._logged) if variant != VARIANT_NONE else None
 
     @property
     def bound(self) -> bool:

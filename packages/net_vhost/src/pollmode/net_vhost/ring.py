@@ -23,14 +23,7 @@ from pollmode.eal.jit import (
     store_release16,
     write_eventfd,
 )
-from pollmode.vhost.memory import (
-    REGION_LENGTH,
-    REGION_SIZE,
-    REGION_START,
-    REGIONS_COUNT,
-    REGIONS_TABLE,
-    translate,
-)
+from pollmode.vhost.memory import REGION_DELTA, REGIONS_HIT, reach, translate
 from pollmode.vhost.virtqueue import (
     AVAIL_ELEM_SIZE,
     AVAIL_FLAGS,
@@ -64,6 +57,7 @@ from .layout import (
     VECTOR_LENGTH,
     VECTOR_SIZE,
 )
+from .log import log_buffer, log_entries, log_head
 
 # The second word of a descriptor holds length, flags and next: one load reads all three (virtio 1.2, 2.7.5).
 LENGTH_MASK = 0xFFFFFFFF
@@ -101,18 +95,6 @@ def enter(queue: int) -> int:
 
 
 @compiled
-def contiguous(regions: int, address: int) -> int:
-    """Return how many bytes of the guest's memory follow `address` in its region, 0 when it is in none."""
-    if address >= 0:
-        for index in range(load64(regions + REGIONS_COUNT)):
-            region = regions + REGIONS_TABLE + index * REGION_SIZE
-            offset = address - load64(region + REGION_START)
-            if 0 <= offset < load64(region + REGION_LENGTH):
-                return load64(region + REGION_LENGTH) - offset
-    return 0
-
-
-@compiled
 def add_pieces(queue: int, filled: int, index: int, address: int, length: int) -> int:
     """Append a buffer's pieces in our address space to the vector; return its new length, -1 on a fault.
 
@@ -122,16 +104,15 @@ def add_pieces(queue: int, filled: int, index: int, address: int, length: int) -
     q = record(queue, QUEUE)
     regions = q.regions
     while length > 0:
-        run = min(length, contiguous(regions, address))
-        host = translate(regions, address, run)
-        if run == 0 or host == 0:
+        run = min(length, reach(regions, address))
+        if run == 0:
             break_queue(queue, FAULT_ADDRESS, index, address)
             return -1
         if filled >= q.vector_size:
             break_queue(queue, FAULT_PIECES, index, filled)
             return -1
         piece = q.vector + VECTOR_SIZE * filled
-        store64(piece + VECTOR_ADDRESS, host)
+        store64(piece + VECTOR_ADDRESS, address + load64(regions + REGIONS_HIT + REGION_DELTA))
         store64(piece + VECTOR_LENGTH, run)
         filled += 1
         address += run
@@ -239,11 +220,13 @@ def read_pieces(vector: int, address: int, count: int) -> int:
 
 
 @compiled
-def write_pieces(vector: int, address: int, count: int) -> int:
+def write_pieces(queue: int, vector: int, address: int, count: int, logged: int) -> int:
     """Copy `count` bytes into the pieces at `vector`, which hold as many; return the piece that is next."""
     while count > 0:
         run = min(count, load64(vector + VECTOR_LENGTH))
         copy(load64(vector + VECTOR_ADDRESS), address, run)
+        if logged:
+            log_buffer(queue, load64(vector + VECTOR_ADDRESS), run)
         vector = pass_over(vector, run)
         address += run
         count -= run
@@ -251,8 +234,10 @@ def write_pieces(vector: int, address: int, count: int) -> int:
 
 
 @inlined
-def publish(queue: int, taken: int) -> None:
+def publish(queue: int, taken: int, logged: int) -> None:
     """Give `taken` used entries, written already, to the front end, and call it when it wants to be called.
+
+    With `logged` what was written is marked: the entries before the index says that they are there.
 
     The fence stands between our index and the front end's wish (virtio 1.2, 2.7.7.2 and 2.7.13.3): one of both sides
     sees what the other wrote.
@@ -262,7 +247,11 @@ def publish(queue: int, taken: int) -> None:
     new = (old + taken) & INDEX_MASK
     q.next = new
     avail = q.avail
+    if logged:
+        log_entries(queue, old, taken)
     store_release16(q.used + USED_IDX, new)
+    if logged:
+        log_head(queue)
     if q.call_fd >= 0:
         fence()
         if q.event_idx:

@@ -162,11 +162,13 @@ def prefetch_entry(queue: int, slot: int) -> None:
 
 
 @inlined
-def finish(lcore: int, queue: int, burst: int, n: int, done: int, taken: int, total: int, alike: int, run: int) -> None:
+def finish(
+    lcore: int, queue: int, burst: int, n: int, done: int, taken: int, total: int, alike: int, run: int, logged: int
+) -> None:
     """Publish what was taken, give back the mbufs that were not needed, count."""
     q = record(queue, QUEUE)
     if taken > 0:
-        publish(queue, taken)
+        publish(queue, taken, logged)
     if done < n:
         pool_put_bulk(lcore, q.pool, burst + 8 * done, n - done)
     if run > 0:
@@ -176,8 +178,11 @@ def finish(lcore: int, queue: int, burst: int, n: int, done: int, taken: int, to
     q.idle = 0
 
 
-def make_rx(variant: int) -> Callback:
-    """Return the receive callback of the rings of one VARIANT_*: DPDK's eth_vhost_rx for one header size."""
+def make_rx(variant: int, logged: int) -> Callback:
+    """Return the receive callback of the rings of one VARIANT_*: DPDK's eth_vhost_rx for one header size.
+
+    With `logged` (1) what it writes to the guest's memory is marked in the front end's log.
+    """
     header = HDR_SIZE if variant == VARIANT_LEGACY else HDR_MRG_SIZE
 
     def rx(lcore: int, queue: int, burst: int, n: int) -> int:
@@ -223,7 +228,7 @@ def make_rx(variant: int) -> Callback:
                 done += 1
                 total += length
                 alike, run = account(queue, length, load64(data), alike, run)
-        finish(lcore, queue, burst, n, done, taken, total, alike, run)
+        finish(lcore, queue, burst, n, done, taken, total, alike, run, logged)
         return done
 
-    return burst_callback(rx, f"vhost_rx_split_{header}")
+    return burst_callback(rx, f"vhost_rx_split_{header}{'_logged' if logged else ''}")

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from pollmode.eal.errors import HostError
-from pollmode.vhost.frontend import Frontend, MemoryRegion
+from pollmode.vhost.frontend import DRIVER_PROTOCOL_FEATURES, Frontend, MemoryRegion
 from pollmode.vhost.memory import Region
 from pollmode.vhost.server import connect
 from pollmode.vhost.virtqueue import (
@@ -273,12 +273,14 @@ class FrontEnd:
         buffer_size: int = 2048,
         handshake: bool = True,
         seconds: float = 20.0,
+        protocol_features: int = DRIVER_PROTOCOL_FEATURES,
     ) -> None:
         self.header = header_size(features)
         self.memory = GuestMemory(pairs * 2 * (num * (buffer_size + 64) + (64 << 10)), regions)
         self.rx = [GuestRing(self.memory, num) for _ in range(pairs)]
         self.tx = [GuestRing(self.memory, num) for _ in range(pairs)]
         self._buffer_size = buffer_size
+        self._protocol_features = protocol_features
         self._pieces: list[list[bytes]] = [[] for _ in range(pairs)]
         sock = _connect(path, seconds) if isinstance(path, str) else path
         self.frontend = Frontend(sock, name="model", timeout=seconds)
@@ -290,7 +292,7 @@ class FrontEnd:
 
     def hand_over(self, features: int) -> None:
         """Negotiate `features`, share the memory, start and enable every ring."""
-        self.frontend.negotiate()
+        self.frontend.negotiate(self._protocol_features)
         self.frontend.set_features(features)
         self.frontend.set_mem_table(self.memory.shared())
         for index, ring in enumerate(self.rings()):
@@ -299,12 +301,14 @@ class FrontEnd:
             self.frontend.set_vring_enable(index, True)
         self.frontend.get_features()  # an answer: everything before it was served
 
-    def start_ring(self, index: int, ring: GuestRing) -> None:
-        """Tell everything about one ring."""
+    def start_ring(self, index: int, ring: GuestRing, *, logged: bool = False) -> None:
+        """Tell everything about one ring; `logged` wants the writes to its used ring marked."""
         parts = [self.memory.host(part) for part in (ring.desc, ring.avail, ring.used)]
         self.frontend.set_vring_num(index, ring.num)
         self.frontend.set_vring_base(index, ring.used_index)
-        self.frontend.set_vring_addr(index, desc=parts[0], avail=parts[1], used=parts[2])
+        self.frontend.set_vring_addr(
+            index, desc=parts[0], avail=parts[1], used=parts[2], log_address=ring.used, flags=int(logged)
+        )
         self.frontend.set_vring_call(index, ring.call_fd)
         self.frontend.set_vring_kick(index, ring.kick_fd)
 

@@ -62,6 +62,7 @@ from .layout import (
     VARIANT_LEGACY,
     VARIANT_MERGEABLE,
 )
+from .log import log_buffer
 from .ring import (
     FLAGS_SHIFT,
     KIND_MASK,
@@ -113,7 +114,7 @@ def reserve(queue: int, slot: int, waiting: int, size: int, mergeable: int) -> i
 
 
 @compiled
-def send_chain(queue: int, slot: int, waiting: int, m: int, header: int, mergeable: int) -> int:
+def send_chain(queue: int, slot: int, waiting: int, m: int, header: int, mergeable: int, logged: int) -> int:
     """Send packet `m` into the buffers from ring entry `slot` on; return how many it took, DROPPED or STOP."""
     q = record(queue, QUEUE)
     taken = reserve(queue, slot, waiting, load32(m + MBUF_PKT_LEN) + header, mergeable)
@@ -123,13 +124,13 @@ def send_chain(queue: int, slot: int, waiting: int, m: int, header: int, mergeab
     store64(line, 0)
     store64(line + 8, 0)
     store16(line + HDR_NUM_BUFFERS, taken)
-    vector = write_pieces(q.vector, line, header)
+    vector = write_pieces(queue, q.vector, line, header, logged)
     left = load32(m + MBUF_PKT_LEN)
     segment = m
     while left > 0 and segment != 0:
         data = load64(segment + MBUF_BUF_ADDR) + load16(segment + MBUF_DATA_OFF)
         run = min(left, load16(segment + MBUF_DATA_LEN))
-        vector = write_pieces(vector, data, run)
+        vector = write_pieces(queue, vector, data, run, logged)
         left -= run
         segment = load64(segment + MBUF_NEXT)
     return taken
@@ -178,12 +179,21 @@ def write_header(place: int, header: int) -> None:
 
 @inlined
 def finish(
-    lcore: int, queue: int, burst: int, pool: int, shared: int, done: int, dropped: int, taken: int, total: int
+    lcore: int,
+    queue: int,
+    burst: int,
+    pool: int,
+    shared: int,
+    done: int,
+    dropped: int,
+    taken: int,
+    total: int,
+    logged: int,
 ) -> None:
     """Publish what was taken and free what was sent: at once when all mbufs are whole, single and of `pool`."""
     q = record(queue, QUEUE)
     if taken > 0:
-        publish(queue, taken)
+        publish(queue, taken, logged)
     if shared == 0:
         pool_put_bulk(lcore, pool, burst, done)
     else:
@@ -193,8 +203,11 @@ def finish(
     q.bytes += total
 
 
-def make_tx(variant: int) -> Callback:
-    """Return the transmit callback of the rings of one VARIANT_*: DPDK's eth_vhost_tx for it."""
+def make_tx(variant: int, logged: int) -> Callback:
+    """Return the transmit callback of the rings of one VARIANT_*: DPDK's eth_vhost_tx for it.
+
+    With `logged` (1) what it writes to the guest's memory is marked in the front end's log.
+    """
     header = HDR_SIZE if variant == VARIANT_LEGACY else HDR_MRG_SIZE
     mergeable = int(variant == VARIANT_MERGEABLE)
 
@@ -233,8 +246,10 @@ def make_tx(variant: int) -> Callback:
                 copy(address + delta + header, data, length)
                 store64(used + USED_ELEM_SIZE * slot, head | (length + header) << 32)
                 buffers = 1
+                if logged:
+                    log_buffer(queue, address + delta, length + header)
             else:
-                buffers = send_chain(queue, slot, waiting - taken, m, header, mergeable)
+                buffers = send_chain(queue, slot, waiting - taken, m, header, mergeable, logged)
                 if buffers == STOP:
                     break
                 length = load32(m + MBUF_PKT_LEN)
@@ -245,8 +260,9 @@ def make_tx(variant: int) -> Callback:
                 taken += buffers
                 total += length
                 alike, run = account(queue, length, load64(data), alike, run)
-        finish(lcore, queue, burst, pool, shared, done, dropped, taken, total)
+        finish(lcore, queue, burst, pool, shared, done, dropped, taken, total, logged)
         leave(queue, n - done, alike, run)
         return done
 
-    return burst_callback(tx, f"vhost_tx_split_{'mergeable' if mergeable else header}")
+    name = f"vhost_tx_split_{'mergeable' if mergeable else header}{'_logged' if logged else ''}"
+    return burst_callback(tx, name)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pollmode.vhost.connection import Connection, Message
 from pollmode.vhost.faults import MalformedMessage, RefusedMessage
 from pollmode.vhost.mapping import MappedFile, MappedRegion, check_entries, identity, map_region, map_table, unmap
-from pollmode.vhost.memory import MAX_REGIONS
+from pollmode.vhost.memory import ADDRESS_LIMIT, MAX_REGIONS
 from pollmode.vhost.messages import (
     LOG_AREA,
     MAX_MTU,
@@ -197,9 +197,12 @@ def _get_vring_base(session: Session, message: Message) -> bytes:
 def _set_vring_addr(session: Session, message: Message) -> None:
     index, flags, desc, used, avail, log_address = VRING_ADDR.unpack(message.payload)
     vring = session.vring(index)
+    logged = flags & _VRING_F_LOG
+    if logged and log_address >= ADDRESS_LIMIT:
+        raise MalformedMessage(f"the used ring of ring {index} is to be logged at {log_address:#x}", word=log_address)
     session.stop_ring(vring)
     vring.user_addresses = (desc, avail, used)
-    vring.log_address = log_address if flags & _VRING_F_LOG else -1
+    vring.log_address = log_address if logged else -1
     if vring.num and session.memory:
         vring.locate([mapped.region for mapped in session.memory])
     session.start_ring(vring)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Guest memory as compiled code sees it: a record of at most eight regions, and the translation of a guest range.
+"""Guest memory as compiled code sees it: a table of ranges in order, and the translation of an address through it.
 
 A range is translated whole or not at all. Buffers that run over the end of a region are what CVE-2018-1059 was made
 of; here such a range is not translated, whether or not another region happens to follow.
 
-A record belongs to one thread: a hit in another region than the last one is remembered in the record itself. Each
-vring therefore has a record of its own (`Vring.regions`), so that two lcores never write to one cache line.
+A table is only read by compiled code, so that all rings share one. A REGIONS record belongs to one thread: a hit in
+another range than the last one is remembered in it. Each vring has a record of its own (`Vring.regions`), and two
+lcores never write to one cache line.
 """
 
 from __future__ import annotations
@@ -22,18 +23,24 @@ from pollmode.eal.layout import le_struct, offset_of
 MAX_REGIONS = 8  # DPDK's VHOST_MEMORY_MAX_NREGIONS, and vhost-user's own limit for SET_MEM_TABLE
 ADDRESS_LIMIT = 1 << 63  # addresses are int64 in compiled code; no machine has memory above
 
-REGION = le_struct("vhost_region", 24, start="i8", length="i8", delta="i8")
+ACCESS_READ = 1  # VHOST_ACCESS_RO: we may read
+ACCESS_WRITE = 2  # VHOST_ACCESS_WO
+ACCESS_BOTH = ACCESS_READ | ACCESS_WRITE
+
+REGION = le_struct("vhost_region", 32, start="i8", length="i8", delta="i8", access="i8")
+"""A range: `delta` is what turns its addresses into ours, `access` what we may do there."""
 REGION_SIZE = REGION.itemsize
 REGION_START = offset_of(REGION, "start")
 REGION_LENGTH = offset_of(REGION, "length")
 REGION_DELTA = offset_of(REGION, "delta")
+REGION_ACCESS = offset_of(REGION, "access")
 
-REGIONS = le_struct("vhost_regions", 256, hit=REGION, count="i8", regions=(REGION, MAX_REGIONS), pad=("i8", 4))
-"""`hit` is the region of the last translation (a copy), `delta` what turns a guest address into ours."""
+REGIONS = le_struct("vhost_regions", 64, hit=REGION, table="i8", access="i8", pad=("i8", 2))
+"""`hit` is the range of the last translation (a copy); `table` is searched for what `access` may be done to."""
 REGIONS_SIZE = REGIONS.itemsize
 REGIONS_HIT = offset_of(REGIONS, "hit")
-REGIONS_COUNT = offset_of(REGIONS, "count")
-REGIONS_TABLE = offset_of(REGIONS, "regions")
+REGIONS_TABLE = offset_of(REGIONS, "table")
+REGIONS_ACCESS = offset_of(REGIONS, "access")
 
 
 @dataclass(frozen=True)
@@ -57,20 +64,42 @@ def _inside(region: int, address: int, length: int) -> bool:
 
 
 @compiled
+def find(table: int, address: int, access: int) -> int:
+    """Return the address of the REGION of a table that `address` is in and `access` allowed, 0 without one."""
+    low, high = 0, load64(table)
+    while low < high:
+        middle = (low + high) >> 1
+        if load64(table + REGION_SIZE * (middle + 1) + REGION_START) <= address:
+            low = middle + 1
+        else:
+            high = middle
+    region = table + REGION_SIZE * low
+    if low == 0 or not _inside(region, address, 0) or (load64(region + REGION_ACCESS) & access) != access:
+        return 0
+    return region
+
+
+@compiled
+def reach(regions: int, address: int) -> int:
+    """Make the range of `address` the hit; return how many bytes of it follow there, 0 when it is in none."""
+    region = find(load64(regions + REGIONS_TABLE), address, load64(regions + REGIONS_ACCESS))
+    if region == 0:
+        return 0
+    for word in range(0, REGION_SIZE, 8):
+        store64(regions + REGIONS_HIT + word, load64(region + word))
+    return load64(region + REGION_LENGTH) - (address - load64(region + REGION_START))
+
+
+@compiled
 def _search(regions: int, address: int, length: int) -> int:
-    count = load64(regions + REGIONS_COUNT)
-    for index in range(count):
-        region = regions + REGIONS_TABLE + index * REGION_SIZE
-        if _inside(region, address, length):
-            for word in range(0, REGION_SIZE, 8):
-                store64(regions + REGIONS_HIT + word, load64(region + word))
-            return address + load64(region + REGION_DELTA)
+    if length >= 0 and reach(regions, address) >= max(length, 1):
+        return address + load64(regions + REGIONS_HIT + REGION_DELTA)
     return 0
 
 
 @inlined
 def translate(regions: int, address: int, length: int) -> int:
-    """Return where `length` bytes at guest `address` lie in this process, or 0 unless all lie inside one region.
+    """Return where `length` bytes at guest `address` lie in this process, or 0 unless all lie inside one range.
 
     `regions` is the address of a REGIONS record that no other thread uses.
     """
@@ -80,28 +109,66 @@ def translate(regions: int, address: int, length: int) -> int:
     return _search(regions, address, length)
 
 
+@compiled
+def guest_address(table: int, host: int) -> int:
+    """Return the guest address of what lies at `host` in this process, -1 when that is in no range of the table."""
+    for index in range(load64(table)):
+        region = table + REGION_SIZE * (index + 1)
+        address = host - load64(region + REGION_DELTA)
+        if _inside(region, address, 0):
+            return address
+    return -1
+
+
+class RangeTable:
+    """Up to `capacity` ranges in the order of their starts, in this process's private memory.
+
+    `address` is for compiled code: a REGION-sized head whose first word is the count, and the ranges behind it.
+    """
+
+    def __init__(self, capacity: int = MAX_REGIONS) -> None:
+        self.capacity = capacity
+        self._rows = np.zeros(capacity + 1, REGION)
+        self.address: int = self._rows.ctypes.data
+
+    def fill(self, ranges: Sequence[tuple[int, int, int, int]]) -> None:
+        """Replace the ranges by these (start, length, delta, access), which don't overlap.
+
+        Only while no compiled code uses the table. Raises ValueError for more than fit.
+        """
+        if len(ranges) > self.capacity:
+            raise ValueError(f"at most {self.capacity} ranges, not {len(ranges)}")
+        self._rows["start"][0] = 0
+        self._rows[1 : len(ranges) + 1] = np.array(sorted(ranges), REGION)
+        self._rows["start"][0] = len(ranges)
+
+
 class RegionsRecord:
-    """A REGIONS record, aligned to a cache line, in this process's private memory; `address` is for compiled code."""
+    """A REGIONS record on a table, aligned to a cache line; `address` is for compiled code.
+
+    Methods are called only while no compiled code uses the record.
+    """
 
     def __init__(self, regions: Sequence[Region] = ()) -> None:
         self._bytes = np.zeros(REGIONS_SIZE + 64, np.uint8)
         start = -self._bytes.ctypes.data % 64
         self._record = self._bytes[start : start + REGIONS_SIZE].view(REGIONS)
         self.address: int = self._record.ctypes.data
+        self.table = RangeTable()
         self.fill(regions)
 
     def fill(self, regions: Sequence[Region]) -> None:
-        """Replace the regions. Only while no compiled code uses the record. Raises ValueError for more than eight."""
-        if len(regions) > MAX_REGIONS:
-            raise ValueError(f"at most {MAX_REGIONS} regions, not {len(regions)}")
-        record = self._record[0]
-        record["count"] = 0
-        record["regions"] = np.zeros(MAX_REGIONS, REGION)
-        for index, region in enumerate(regions):
-            delta = region.host_address - region.guest_address
-            record["regions"][index] = (region.guest_address, region.size, delta)
-        record["count"] = len(regions)
-        record["hit"] = record["regions"][0]
+        """Translate through these regions, all of which may be read and written. ValueError for more than eight."""
+        rows = [(r.guest_address, r.size, r.host_address - r.guest_address, ACCESS_BOTH) for r in regions]
+        self.table.fill(rows)
+        self.use(self.table, ACCESS_BOTH)
+        if rows:
+            self._record["hit"] = rows[0]
+
+    def use(self, table: RangeTable, access: int) -> None:
+        """Translate through a table, what may be accessed so; the last hit is forgotten."""
+        self._record["hit"] = 0
+        self._record["table"], self._record["access"] = table.address, access
 
 
 def overlap(regions: Sequence[tuple[int, int]]) -> tuple[int, int] | None:

@@ -31,6 +31,7 @@ class Vring:
     - `desc`, `avail`, `used`: addresses in this process, 0 while the ring is stopped
     - `kick_fd`, `call_fd`, `err_fd`: eventfds of the front end, -1 when there is none; the session owns them
     - `regions`: address of this ring's own REGIONS record, for `translate`
+    - `memory`: address of the table of the guest's memory, for `guest_address`
     - `log_address`: guest address of the used ring for dirty logging, or -1 when it is not logged
     """
 
@@ -55,6 +56,11 @@ class Vring:
     def regions(self) -> int:
         """Address of the ring's REGIONS record."""
         return self._record.address
+
+    @property
+    def memory(self) -> int:
+        """Address of the table of the guest's memory."""
+        return self._record.table.address
 
     def locate(self, regions: list[Region]) -> tuple[int, int, int]:
         """Return where descriptors, available and used ring lie in this process.
