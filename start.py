@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 HOME = ROOT / ".venv"
 STAMP = HOME / "pollmode-installed"
+UNFINISHED = "unfinished"
 FIRST_RUN = ["testpmd", "--demo"]
 
 
@@ -36,6 +39,12 @@ def main(words: list[str]) -> int:
     needs_tests = bool(words) and words[0] not in ("testpmd", "l2fwd")
     try:
         set_up(with_tests=needs_tests)
+    except KeyboardInterrupt:
+        print("start.py: interrupted; the next start begins the set-up anew", file=sys.stderr)
+        return 130
+    except OSError as error:
+        print(f"start.py: the set-up failed: {error}; {ROOT} must be a folder of yours", file=sys.stderr)
+        return 1
     except subprocess.CalledProcessError as failed:
         print(
             f"start.py: the set-up failed at {' '.join(map(str, failed.cmd[:6]))} ...; "
@@ -64,7 +73,10 @@ def set_up(*, with_tests: bool) -> None:
     done = STAMP.read_text().split() if STAMP.exists() else []
     if done[:1] == [wanted] and (not with_tests or "tests" in done):
         return
-    STAMP.unlink(missing_ok=True)
+    if done == [UNFINISHED]:  # pip takes half an installed library for a whole one
+        shutil.rmtree(HOME)
+    HOME.mkdir(exist_ok=True)
+    STAMP.write_text(UNFINISHED + "\n")
     say("making a virtual environment in .venv")
     run(sys.executable, "-m", "venv", str(HOME))
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -96,8 +108,13 @@ def pip(*words: str) -> None:
 
 
 def run(*command: str) -> None:
-    """Run a command. Raises CalledProcessError when it fails."""
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    """Run a command. Raises CalledProcessError when it fails; an interrupt is for us alone, who end the command."""
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, preexec_fn=ignore_interrupts)
+
+
+def ignore_interrupts() -> None:
+    """Have a command ignore the SIGINT that a terminal sends to all: it would show its trace."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def say(text: str) -> None:

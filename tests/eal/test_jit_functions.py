@@ -2,6 +2,7 @@
 """Records, callbacks, the cache: what compiled functions are made of."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -99,7 +100,7 @@ def loop(n):
 
 
 def run_program(folder: Path, home: Path) -> str:
-    environment = {**os.environ, "XDG_CACHE_HOME": str(home)}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(home), "TMPDIR": str(folder)}
     environment.pop("NUMBA_CACHE_DIR", None)
     command = [sys.executable, "-B", "-c", PROGRAM, str(folder)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
@@ -113,7 +114,33 @@ def test_a_second_process_finds_what_the_first_compiled(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(jit.INTERPRETED, reason="nothing is compiled in this run")
-def test_a_folder_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
+def test_without_a_home_compiled_code_is_kept_below_the_temporary_folder(tmp_path: Path) -> None:
     (tmp_path / "made.py").write_text(MADE)
     (tmp_path / "file").write_text("")
-    assert run_program(tmp_path, tmp_path / "file").endswith("True 5\n")
+    assert run_program(tmp_path, tmp_path / "file") == "compiling test_rx\ncompiling loop\nTrue 5\n"
+    assert run_program(tmp_path, tmp_path / "file") == "True 5\n"
+
+
+KILLED = """
+import os, signal
+import numba.core.caching as caching
+replace = os.replace
+def killed(source, target):
+    os.kill(os.getpid(), signal.SIGKILL)
+caching.os.replace = killed
+"""
+
+
+@pytest.mark.skipif(jit.INTERPRETED, reason="nothing is compiled in this run")
+def test_a_process_killed_while_it_compiles_leaves_nothing_that_harms_the_next(tmp_path: Path) -> None:
+    (tmp_path / "made.py").write_text(MADE)
+    (tmp_path / "sitecustomize.py").write_text(KILLED)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    command = [sys.executable, "-B", "-c", PROGRAM, str(tmp_path)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert list((tmp_path / "cache").rglob("*.tmp.*"))
+    (tmp_path / "sitecustomize.py").unlink()
+    assert run_program(tmp_path, tmp_path / "cache") == "compiling test_rx\ncompiling loop\nTrue 5\n"
+    assert run_program(tmp_path, tmp_path / "cache") == "True 5\n"

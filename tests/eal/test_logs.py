@@ -163,3 +163,31 @@ def test_a_line_that_cannot_be_written_is_lost_and_nothing_else(
     log.error("seen")
     assert [text.endswith(": lost\n") for text in tried] == [True]
     assert capsys.readouterr().err.endswith(": seen\n")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environment", "colored"),
+    [
+        (True, {"TERM": "xterm"}, True),
+        (False, {"TERM": "xterm"}, False),
+        (True, {"TERM": "dumb"}, False),
+        (True, {"TERM": "xterm", "NO_COLOR": "1"}, False),
+        (True, {"TERM": "xterm", "NO_COLOR": ""}, True),
+        (True, {}, False),
+    ],
+)
+def test_color_is_for_terminals_that_have_it(
+    type_name: str,
+    terminal: bool,
+    environment: dict[str, str],
+    colored: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    logs.get(type_name).error("x")
+    assert ("\x1b[31m" in capsys.readouterr().err) is colored

@@ -169,3 +169,14 @@ def test_a_second_one_with_the_same_prefix_is_told_the_pid_of_the_first(
     assert told in started[1].log()
     assert started[0].interrupt() == 0
     assert os.listdir(tmp_path / "dpdk") == []
+
+
+@pytest.mark.parametrize("own", ["", "--demo --seconds=30"])
+def test_an_output_nobody_reads_ends_it_without_a_word(own: str) -> None:
+    command = [*COMMAND, *own.split()] if own else words("--stats-period=1")
+    shell = ["bash", "-c", 'set -o pipefail; "$@" | head -1', "bash", *command]
+    ended = subprocess.run(shell, capture_output=True, text=True, timeout=COLD, check=False)
+    assert ended.returncode == 141
+    assert ended.stdout.count("\n") == 1
+    assert "Traceback" not in ended.stderr
+    assert "Error" not in ended.stderr

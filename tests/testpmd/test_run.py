@@ -110,15 +110,56 @@ def test_statistics_come_by_period(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in output
 
 
-def test_a_terminal_gets_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def be_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int, kind: str = "xterm") -> None:
+    """Have what `capsys` caught be a terminal; to be called in the test itself, whose capture is made last."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "110")
-    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+
+def test_a_terminal_gets_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    be_a_terminal(monkeypatch, 110)
     run("--stats-period=1 --display-xstats=rx_good_packets", "net_null0", seconds=1.5)
     output = capsys.readouterr().out
     for text in ("RX Mpps", "TX total", "rx_good_packets", "0 net_null0"):
         assert text in output
     assert "NIC statistics" not in output
+
+
+def _tables(output: str) -> list[list[str]]:
+    """Return the lines of each table drawn, without escape sequences."""
+    drawn = output[output.index("Port statistics") : output.index("Telling cores")]
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn)
+    return [table.splitlines()[1:] for table in plain.split("Port statistics")[1:]]
+
+
+@pytest.mark.parametrize("columns", [24, 40, 72, 80, 200])
+def test_a_table_fits_its_terminal_and_shows_every_number(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_a_terminal(monkeypatch, columns)
+    run("--stats-period=1", "net_null0", "net_null1", seconds=1.5)
+    tables = _tables(capsys.readouterr().out)
+    assert len(tables) >= 2
+    for lines in tables:
+        assert max(len(line.rstrip()) for line in lines) <= columns
+        text = "\n".join(lines)
+        shown = [
+            text.count(name) for name in ("RX Mpps", "TX Mpps", "RX Gbps", "TX Gbps", "RX total", "TX total", "Lost")
+        ]
+        assert shown == [1 if columns >= 72 else 2] * 7
+        assert "net_null0" in text
+        assert "net_null1" in text
+
+
+def test_a_terminal_that_cannot_redraw_gets_the_text(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_a_terminal(monkeypatch, 80, "dumb")
+    run("--stats-period=1", "net_null0", seconds=1.5)
+    output = capsys.readouterr().out
+    assert "NIC statistics for port 0" in output
+    assert "\x1b" not in output
 
 
 @pytest.mark.parametrize("device", ["net_null0", "net_ring0"])

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, cast
 
@@ -60,17 +60,21 @@ def l2fwd(
         list[str] | None, typer.Option("--portmap", metavar="(P,Q),...", help="pairs of ports, else in their order")
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="show where an error was raised")] = False,
-) -> int:
+) -> Callable[[], int]:
     """Forward frames between pairs of ports: what comes in by one leaves by the other.
 
     Each frame gets the source address of the port it leaves by and the destination 02:00:00:00:00:<port>.
     """
     options = read_options(once("-p", mask), once("-q", queues), once("-T", period), once("--portmap", portmap))
     options = replace(options, promiscuous=promiscuous, mac_updating=not no_mac_updating)
-    from pollmode.l2fwd.run import run
-
     eal: list[str] = context.obj
-    return run(eal, options)
+
+    def forward() -> int:
+        from pollmode.l2fwd.run import run
+
+        return run(eal, options)
+
+    return forward
 
 
 def command_line(words: Sequence[str]) -> int:
@@ -85,10 +89,11 @@ def command_line(words: Sequence[str]) -> int:
     command = typer.main.get_command(app)
     command.epilog = eal_help()
     try:
-        code = command.main(["--help"] if asked.help else own, PROGRAM, standalone_mode=False, obj=eal)
+        run = command.main(["--help"] if asked.help else own, PROGRAM, standalone_mode=False, obj=eal)
     except UsageError as error:
         raise invalid(error.format_message()) from None
-    return int(code or 0)
+    # Behind typer, which would answer an output nobody reads in a way of its own. After --help there is nothing to run.
+    return int(run()) if callable(run) else 0
 
 
 def main(words: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pollmode.eal import console
 from pollmode.eal import options as eal_options
@@ -69,19 +69,21 @@ def _own_command(words: list[str]) -> int:
         seconds: float | None = typer.Option(None, "--seconds", help="How long the demonstration lasts (10)."),
         verbose: bool = typer.Option(False, "--verbose", help="Show where an error was raised."),
         rest: list[str] = typer.Argument(None, help="[EAL options] -- [testpmd options]"),  # noqa: B008 - typer's way
-    ) -> int:
+    ) -> Callable[[], int]:
         if not demo and seconds is not None:
             raise ConfigError("--seconds is how long the demonstration lasts: testpmd --demo --seconds ...")
         if not demo:
-            return _forward(rest or [])
+            return lambda: _forward(rest or [])
         from pollmode.testpmd import demo as demonstration
 
-        return demonstration.run(rest or [], 10.0 if seconds is None else seconds)
+        return lambda: demonstration.run(rest or [], 10.0 if seconds is None else seconds)
 
     try:
-        return int(command(args=words, standalone_mode=False) or 0)
+        run = command(args=words, standalone_mode=False)
     except Exception as error:
         # typer has no public name for what a wrong word raises; it alone can format itself for a command line.
         if not hasattr(error, "format_message"):
             raise
         raise ConfigError(f"{error.format_message()} (see testpmd --help)") from None
+    # Behind typer, which would answer an output nobody reads in a way of its own. After --help there is nothing to run.
+    return int(run()) if callable(run) else 0

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Statistics while packets move: a table that is redrawn on a terminal, DPDK's text everywhere else."""
+"""Statistics while packets move: a table on a terminal that can redraw, DPDK's text everywhere else."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,9 +14,18 @@ from pollmode.ethdev import Port
 from pollmode.testpmd.report import PortSample, port_statistics, xstats_lines
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 __all__ = ["sample", "watch"]
+
+Cells = dict[str, str]
+RATES = ("RX Mpps", "TX Mpps", "RX Gbps", "TX Gbps")
+COUNTS = ("RX total", "TX total", "Lost")
+FOLDED = 10
+"""Least columns for the name of a port, which is folded where there are fewer than it takes."""
+WIDEST = 4096
+"""Columns in which every table fits."""
 
 Wait = Callable[[float], bool]
 """`wait(seconds)`: sleeps, and tells whether the run is to end."""
@@ -43,7 +53,7 @@ def watch(ports: Sequence[Port], period: float, xstats: Sequence[str], wait: Wai
     Raises ConfigError for an extended statistic that no port has.
     """
     _check_xstats(ports, xstats)
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and os.environ.get("TERM") not in (None, "", "dumb", "unknown"):
         _watch_table(ports, period, xstats, wait)
     else:
         _watch_text(ports, period, xstats, wait)
@@ -80,40 +90,73 @@ def _watch_text(ports: Sequence[Port], period: float, xstats: Sequence[str], wai
 
 
 def _watch_table(ports: Sequence[Port], period: float, xstats: Sequence[str], wait: Wait) -> None:
+    from rich.console import Console
     from rich.live import Live
 
     before = {port.id: sample(port) for port in ports}
-    with Live(_table(ports, before, before, xstats), auto_refresh=False) as live:
+    with Live(console=Console(), auto_refresh=False) as live:
+
+        def draw(now: dict[int, PortSample]) -> None:
+            table = _table([_cells(port, now[port.id], before[port.id], xstats) for port in ports], live.console)
+            live.update(table, refresh=True)
+
+        draw(before)
         while not wait(period):
             now = {port.id: sample(port) for port in ports}
-            live.update(_table(ports, now, before, xstats), refresh=True)
+            draw(now)
             before = now
 
 
-def _table(
-    ports: Sequence[Port], now: dict[int, PortSample], before: dict[int, PortSample], xstats: Sequence[str]
-) -> Table:
-    """Return the table of this moment; without extended statistics it fits a terminal of 80 columns."""
+def _cells(port: Port, now: PortSample, before: PortSample, xstats: Sequence[str]) -> Cells:
+    """Return a port's part of the table: names and values."""
+    packets = [now.rate(before, field) / 1e6 for field in ("ipackets", "opackets")]
+    bits = [now.rate(before, field) * 8 / 1e9 for field in ("ibytes", "obytes")]
+    lost = now.imissed + now.rx_nombuf + now.ierrors + now.oerrors
+    extended = port.xstats() if xstats else {}
+    return {
+        "Port": f"{port.id} {port.name}{'' if port.link().up else ' (down)'}",
+        **{name: f"{rate:.2f}" for name, rate in zip(RATES, (*packets, *bits), strict=True)},
+        **{name: _short(count) for name, count in zip(COUNTS, (now.ipackets, now.opackets, lost), strict=True)},
+        **{name: _short(extended.get(name, 0)) for name in xstats},
+    }
+
+
+def _table(ports: Sequence[Cells], console: Console) -> Table:
+    """Return the table of this moment: a row a port where the terminal is wide enough, else a row a number.
+
+    Without extended statistics 80 columns are enough for the first, 24 for the second.
+    """
+    wide = _grid()
+    for name in ports[0] if ports else ():
+        if name == "Port":
+            wide.add_column(name, overflow="fold", min_width=FOLDED)
+        else:
+            wide.add_column(name, justify="right", no_wrap=True)
+    for cells in ports:
+        wide.add_row(*cells.values())
+    if console.measure(wide, options=console.options.update(width=WIDEST)).minimum <= console.width:
+        return wide
+    tall = _grid(show_header=False)
+    tall.add_column(no_wrap=True)
+    tall.add_column(justify="right", overflow="fold")
+    for cells in ports:
+        for name, value in cells.items():
+            tall.add_row(name, value)
+    return tall
+
+
+def _grid(*, show_header: bool = True) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title="Port statistics", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, show_edge=False)
-    table.add_column("Port", overflow="fold")
-    for name in ("RX Mpps", "TX Mpps", "RX Gbps", "TX Gbps", "RX total", "TX total", "Lost", *xstats):
-        table.add_column(name, justify="right", no_wrap=True)
-    for port in ports:
-        at, last = now[port.id], before[port.id]
-        packets = [at.rate(last, field) / 1e6 for field in ("ipackets", "opackets")]
-        bits = [at.rate(last, field) * 8 / 1e9 for field in ("ibytes", "obytes")]
-        lost = at.imissed + at.rx_nombuf + at.ierrors + at.oerrors
-        extended = port.xstats() if xstats else {}
-        table.add_row(
-            f"{port.id} {port.name}{'' if port.link().up else ' (down)'}",
-            *(f"{rate:.2f}" for rate in (*packets, *bits)),
-            *(_short(count) for count in (at.ipackets, at.opackets, lost)),
-            *(_short(extended.get(name, 0)) for name in xstats),
-        )
-    return table
+    return Table(
+        title="Port statistics",
+        box=SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
+        show_edge=False,
+        show_header=show_header,
+    )
 
 
 def _short(count: int) -> str:

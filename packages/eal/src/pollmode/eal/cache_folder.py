@@ -7,11 +7,15 @@ code. So the folder is named by a digest of every source file of the project; an
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +25,8 @@ KEPT = 4
 """Folders kept: the present one and those of the sources used before it."""
 TEMPORARY = "pollmode-cache-"
 """How the names of temporary folders begin."""
+ABANDONED = 3600.0
+"""Seconds after which nobody goes on writing a file."""
 
 
 def sources_digest(bounds_checked: bool = False) -> str:
@@ -42,21 +48,46 @@ def cache_base() -> Path:
 
 
 def choose_folder(bounds_checked: bool) -> str:
-    """Return the folder for compiled code, made if needed: in the user's cache, else a private temporary one."""
-    try:
-        base = cache_base()
-        folder = base / sources_digest(bounds_checked)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.utime(folder)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError
-    except OSError:
-        return tempfile.mkdtemp(prefix=TEMPORARY)
-    _prune(base)
+    """Return the folder for compiled code, made if needed: in the user's cache, else in the temporary folder.
+
+    Where not even that can be had it is one of this process alone, which goes at its end.
+    """
+    digest = sources_digest(bounds_checked)
+    with contextlib.suppress(OSError):
+        return _made(cache_base(), digest)
+    with contextlib.suppress(OSError):
+        return _made(_temporary_base(), digest)
+    private = tempfile.mkdtemp(prefix=TEMPORARY)
+    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    return private
+
+
+def _temporary_base() -> Path:
+    """Make a folder of this user in the temporary one, where others may have made one of its name. Raises OSError."""
+    base = Path(tempfile.gettempdir()) / f"{TEMPORARY}{os.geteuid()}"
+    base.mkdir(mode=0o700, exist_ok=True)
+    there = base.lstat()
+    if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "it is another user's", str(base))
+    return base
+
+
+def _made(base: Path, digest: str) -> str:
+    """Make the folder of a digest, and take away what is old. Raises OSError where that cannot be."""
+    folder = base / digest
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.utime(folder)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "cannot be written", str(folder))
+    _prune(base, folder)
     return str(folder)
 
 
-def _prune(base: Path) -> None:
+def _prune(base: Path, present: Path) -> None:
+    """Remove the folders of old sources, and from the present one what a process that was killed had half written."""
     with contextlib.suppress(OSError):
         for old in sorted(base.iterdir(), key=lambda entry: -entry.stat().st_mtime)[KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
+        for half in present.rglob("*.tmp.*"):  # numba.core.caching, IndexDataCacheFile: renamed when it is whole
+            if half.stat().st_mtime < time.time() - ABANDONED:
+                half.unlink(missing_ok=True)

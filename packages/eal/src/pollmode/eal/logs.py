@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import os
 import re
 import sys
 import threading
@@ -182,8 +183,13 @@ class _Sink:
     def _render(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
         line = f"{event.get('time', '')}{event['prefix']}: {event['event']}"
         code = _COLORS.get(event["level"])
-        colored = self.color == "always" or (self.color == "auto" and sys.stderr.isatty())
+        colored = self.color == "always" or (self.color == "auto" and _terminal_has_color())
         return f"\x1b[{code}m{line}\x1b[0m" if colored and code else line
+
+
+def _terminal_has_color() -> bool:
+    """Whether standard error is a terminal that knows colors, and its user has not refused them (no-color.org)."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in (None, "", "dumb")
 
 
 class _StandardError:
@@ -217,7 +223,8 @@ def get(type_name: str, default: int = NOTICE) -> Logger:
 def configure(rules: Iterable[LevelRule] = (), *, color: str = "auto", timestamp: str | None = None) -> None:
     """Apply the EAL's log options: level rules in order, and how lines look.
 
-    `color` is "auto" (on a terminal), "always" or "never"; `timestamp` is None, "reltime", "delta", "ctime" or "iso".
+    `color` is "auto" (on a terminal that has colors, unless NO_COLOR is set), "always" or "never"; `timestamp` is None,
+    "reltime", "delta", "ctime" or "iso".
     """
     _sink.color, _sink.timestamp = color, timestamp
     with _table_lock:
