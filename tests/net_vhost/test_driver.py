@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from pollmode.bus_vdev import VdevBus
 from pollmode.eal.environment import Environment
-from pollmode.eal.errors import ConfigError, PollmodeError, UnsupportedError
+from pollmode.eal.errors import ConfigError, HostError, PollmodeError, UnsupportedError
 from pollmode.ethdev import Ports
+from pollmode.net_vhost import driver
 from pollmode.net_vhost.driver import NOT_YET
+from pollmode.vhost.frontend import Frontend
+from pollmode.vhost.messages import Protocol
+from pollmode.vhost.testing import EVERY_PROTOCOL_FEATURE
+from pollmode.vhost.virtqueue import has
 
 
 def attach(environment: Environment, text: str) -> None:
@@ -66,6 +72,38 @@ def test_wrong_arguments_are_refused_in_one_line(
 def test_what_is_not_supported_yet_says_so(environment: Environment, tmp_path: Path, switch: str) -> None:
     with pytest.raises(UnsupportedError, match=f"{switch}=1 is not supported yet"):
         attach(environment, f"net_vhost0,iface={tmp_path}/s,{switch}=1")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_post_copy_is_offered_when_asked_for(environment: Environment, tmp_path: Path, asked: bool) -> None:
+    ports = Ports(environment)
+    bus = VdevBus(environment, ports)
+    try:
+        port = bus.attach(f"net_vhost0,iface={tmp_path}/s,postcopy-support={int(asked)}")
+    except HostError as error:
+        assert asked
+        pytest.skip(str(error))
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(f"{tmp_path}/s")
+        front = Frontend(sock)
+        front.negotiate(EVERY_PROTOCOL_FEATURE)
+        assert has(front.protocol_features, Protocol.PAGEFAULT) is asked
+        assert has(front.protocol_features, Protocol.CONFIGURE_MEM_SLOTS) is not asked
+        front.close()
+    bus.detach(port)
+    ports.close()
+
+
+def test_post_copy_needs_a_kernel_that_can(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise HostError("the kernel gives no userfaultfd", mend="run as root")
+
+    monkeypatch.setattr(driver, "Userfault", refuse)
+    with pytest.raises(HostError, match=r"net_vhost0: argument postcopy-support=1: .* no userfaultfd; run as root"):
+        attach(environment, f"net_vhost0,iface={tmp_path}/s,postcopy-support=1")
     assert list(tmp_path.iterdir()) == []
 
 

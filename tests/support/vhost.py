@@ -29,7 +29,7 @@ def kept() -> Counter[str]:
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             link = os.readlink(f"/proc/self/fd/{name}")
-            if link.startswith(("socket:", "pipe:", "anon_inode:[eventfd]", "/memfd:")):
+            if link.startswith(("socket:", "pipe:", "anon_inode:[eventfd]", "anon_inode:[userfaultfd]", "/memfd:")):
                 found[link.split(":")[0] + ("" if "memfd" not in link else link.split(":")[1])] += 1
     with open("/proc/self/maps") as maps:
         found["mapping"] = sum("memfd:guest" in line for line in maps)

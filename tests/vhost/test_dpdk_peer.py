@@ -2,12 +2,16 @@
 """The protocol, without packets, against DPDK's own two halves."""
 
 import os
+import select
+import threading
 
 import pytest
 from support.dpdk import DpdkTestpmd, require_testpmd
 from support.vhost import until
 
-from pollmode.vhost.frontend import Frontend
+from pollmode.eal.errors import HostError
+from pollmode.eal.userfault import Userfault
+from pollmode.vhost.frontend import DRIVER_PROTOCOL_FEATURES, Frontend
 from pollmode.vhost.messages import Protocol
 from pollmode.vhost.server import Connector, Listener, connect
 from pollmode.vhost.session import Session
@@ -23,6 +27,7 @@ from pollmode.vhost.virtqueue import (
 
 pytestmark = pytest.mark.peer
 
+PAGE = 4096
 WANTED = features(VIRTIO_F_VERSION_1, VHOST_USER_F_PROTOCOL_FEATURES, VIRTIO_NET_F_MRG_RXBUF, VIRTIO_NET_F_MQ)
 
 
@@ -117,3 +122,65 @@ def test_dpdks_net_vhost_takes_our_front_end_and_every_message(path, dpdk):
         front.close()
     os.close(kick)
     os.close(call)
+
+
+class PageServer(threading.Thread):
+    """What a front end does in post-copy: fill the page that somebody waits for, and wake him."""
+
+    def __init__(self, faults, memory, base):
+        super().__init__(daemon=True)
+        self.faults, self.memory, self.base = faults, memory, base
+        self.served = set()
+        self.over = False
+        self.start()
+
+    def run(self):
+        poll = select.poll()
+        poll.register(self.faults.fileno(), select.POLLIN)
+        while not self.over:
+            address = self.faults.read() if poll.poll(100) else None
+            if address is not None:
+                page = address // PAGE * PAGE - self.base
+                self.memory.bytes[page] = 0  # there from now on
+                self.faults.wake(self.base + page, PAGE)
+                self.served.add(page)
+
+    def close(self):
+        self.over = True
+        self.join()
+        self.faults.close()
+
+
+def test_dpdks_net_vhost_waits_for_the_pages_that_our_front_end_fills(path, dpdk):
+    try:
+        Userfault().close()
+    except HostError as error:
+        pytest.skip(str(error))
+    dpdk(f"net_vhost0,iface={path},postcopy-support=1")
+    front = Frontend(connect(path), name="front end under test")
+    offered = front.negotiate(DRIVER_PROTOCOL_FEATURES | features(Protocol.PAGEFAULT))
+    assert has(front.protocol_features, Protocol.PAGEFAULT)
+    front.set_features(offered & WANTED)
+    kick = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    with GuestMemory() as memory:
+        faults = Userfault(front.postcopy_advise())
+        front.postcopy_listen()
+        [base] = front.postcopy_share([memory.region])
+        server = PageServer(faults, memory, base)
+        rings = [memory.ring(64) for _ in range(2)]
+        for index, ring in enumerate(rings):
+            front.set_vring_call(index, kick)
+            front.set_vring_num(index, ring.num)
+            front.set_vring_base(index, 0)
+            front.set_vring_addr(index, desc=ring.desc, avail=ring.avail, used=ring.used)
+            front.set_vring_kick(index, kick)
+            front.set_vring_enable(index, True)
+        wanted = {ring.used - memory.address for ring in rings}
+        until(lambda: wanted <= server.served, lambda: f"served {server.served}, not all of {wanted}")
+        front.postcopy_end()
+        for index in range(2):
+            assert front.get_vring_base(index) == 0
+        assert front.alive()
+        front.close()
+        server.close()
+    os.close(kick)

@@ -84,6 +84,8 @@ FEATURES = features(
     VHOST_USER_F_PROTOCOL_FEATURES,
 )
 PROTOCOL_FEATURES = DEFAULT_PROTOCOL_FEATURES & ~features(Protocol.RARP) | features(Protocol.LOG_SHMFD)
+# Memory by the slot has a handshake of its own in post-copy, which DPDK does not know either.
+POSTCOPY_FEATURES = PROTOCOL_FEATURES & ~features(Protocol.CONFIGURE_MEM_SLOTS) | features(Protocol.PAGEFAULT)
 SPEED = 10000  # Mbps, what DPDK's net_vhost tells
 XSTATS = {
     "packets": "good_packets",
@@ -103,8 +105,8 @@ log = logs.get("pmd.net.vhost")
 class VhostDevice(Device, Backend):
     """A vhost-user back end at socket `path` with `queue_pairs` pairs; `client` connects instead of listening.
 
-    `linear` drops received packets that need more than one mbuf. Raises ConfigError for a path where no socket can be
-    or a live process listens.
+    `linear` drops received packets that need more than one mbuf, `postcopy` offers post-copy migration. Raises
+    ConfigError for a path where no socket can be or a live process listens.
     """
 
     def __init__(
@@ -116,12 +118,13 @@ class VhostDevice(Device, Backend):
         queue_pairs: int = 1,
         client: bool = False,
         linear: bool = False,
+        postcopy: bool = False,
     ) -> None:
         super().__init__(name, "net_vhost", b"VHOST\0")
         self.path = path
         self.queue_pairs = queue_pairs
         self.features = FEATURES
-        self.protocol_features = PROTOCOL_FEATURES
+        self.protocol_features = POSTCOPY_FEATURES if postcopy else PROTOCOL_FEATURES
         self._segments_max = 1 if linear else MAX_SEGMENTS
         self._queues = {d: [Queue(d, number) for number in range(queue_pairs)] for d in (RX, TX)}
         self._active = {RX: 0, TX: 0}

@@ -7,7 +7,8 @@ from typing import Any
 
 from pollmode.bus_vdev import ProbeContext, VdevDriver
 from pollmode.eal.devargs import Parameter, Parameters, flag, integer, text
-from pollmode.eal.errors import UnsupportedError
+from pollmode.eal.errors import HostError, UnsupportedError
+from pollmode.eal.userfault import Userfault
 from pollmode.vhost.server import MAX_PATH
 from pollmode.vhost.virtqueue import MAX_QUEUE_PAIRS
 
@@ -16,7 +17,6 @@ __all__ = ["DRIVER"]
 NOT_YET = {
     "dequeue-zero-copy": "packets are always copied; DPDK dropped it in 20.11",
     "iommu-support": "the front end's memory is used without an IOTLB",
-    "postcopy-support": "memory is mapped whole when the front end shares it",
     "tso": "no segmentation offload is negotiated",
     "ext-buffer": "long packets are chained over several mbufs",
 }
@@ -24,12 +24,18 @@ NOT_YET = {
 
 
 def probe(context: ProbeContext, name: str, arguments: dict[str, Any]) -> Any:
-    """Make the device. Raises UnsupportedError for a switch that is not supported yet, ConfigError for a bad path."""
+    """Make the device.
+
+    Raises UnsupportedError for a switch that is not supported yet, ConfigError for a bad path, HostError for post-copy
+    where the kernel can't.
+    """
     from .device import VhostDevice
 
     for switch, instead in NOT_YET.items():
         if arguments[switch]:
             raise UnsupportedError(f"{name}: argument {switch}=1 is not supported yet: {instead}")
+    if arguments["postcopy-support"]:
+        _check_userfault(name)
     return VhostDevice(
         context.environment,
         name,
@@ -37,7 +43,15 @@ def probe(context: ProbeContext, name: str, arguments: dict[str, Any]) -> Any:
         queue_pairs=arguments["queues"],
         client=arguments["client"],
         linear=arguments["linear-buffer"],
+        postcopy=arguments["postcopy-support"],
     )
+
+
+def _check_userfault(name: str) -> None:
+    try:
+        Userfault().close()
+    except HostError as error:
+        raise HostError(f"{name}: argument postcopy-support=1: {error}", errno=error.errno) from None
 
 
 DRIVER = VdevDriver(
@@ -49,6 +63,7 @@ DRIVER = VdevDriver(
             "queues": Parameter(integer(1, MAX_QUEUE_PAIRS), default=1),
             "client": Parameter(flag, default=False),
             "linear-buffer": Parameter(flag, default=False),
+            "postcopy-support": Parameter(flag, default=False),
             "legacy-ol-flags": Parameter(flag, default=False),  # no offload is negotiated: both ways are the same
             **{switch: Parameter(flag, default=False) for switch in NOT_YET},
         }

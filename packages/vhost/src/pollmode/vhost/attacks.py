@@ -311,13 +311,57 @@ def _features_while_running(front: ScriptedFrontend) -> None:
         front.send(Request.SET_FEATURES, U64.pack(0))
 
 
+# --- post-copy, where a back end offers it ---------------------------------------------------------------------------
+
+
+@_attack("post-copy that was not negotiated, or a second one")
+def _advise_twice(front: ScriptedFrontend) -> None:
+    front.negotiate()
+    front.send(Request.POSTCOPY_ADVISE)
+    front.send(Request.POSTCOPY_ADVISE)
+
+
+@_attack("post-copy without its announcement")
+def _listen_first(front: ScriptedFrontend) -> None:
+    front.negotiate()
+    front.send(Request.POSTCOPY_LISTEN)
+
+
+@_attack("post-copy for memory that is shared already")
+def _listen_late(front: ScriptedFrontend) -> None:
+    with GuestMemory(_PAGE) as memory:
+        front.negotiate()
+        front.send(Request.POSTCOPY_ADVISE)
+        front.share(memory)
+        front.send(Request.POSTCOPY_LISTEN)
+
+
+def _agreeing(request: int, payload: bytes) -> FrontendAttack:
+    """Share memory for post-copy, and say something else than the agreement that is due."""
+
+    def attack(front: ScriptedFrontend) -> None:
+        with GuestMemory(_PAGE) as memory:
+            front.negotiate()
+            front.send(Request.POSTCOPY_ADVISE)
+            front.send(Request.POSTCOPY_LISTEN)
+            front.share(memory)
+            front.send(request, payload)
+
+    return attack
+
+
+FRONTEND_ATTACKS["post-copy without the agreement"] = _agreeing(Request.GET_FEATURES, b"")
+FRONTEND_ATTACKS["post-copy ended before the agreement"] = _agreeing(Request.POSTCOPY_END, b"")
+FRONTEND_ATTACKS["post-copy agreement that says no"] = _agreeing(Request.SET_MEM_TABLE, U64.pack(1))
+FRONTEND_ATTACKS["post-copy with a table for the agreement"] = _agreeing(Request.SET_MEM_TABLE, pack_table([_GOOD]))
+
+
 # --- messages that are refused ----------------------------------------------------------------------------------------
 
 for _refused in (
     Request.IOTLB_MSG,
     Request.GET_CONFIG,
     Request.CREATE_CRYPTO_SESSION,
-    Request.POSTCOPY_ADVISE,
     Request.GET_INFLIGHT_FD,
     Request.VRING_KICK,
 ):

@@ -9,35 +9,27 @@ reached and the message. After an error the stream is out of step: the connectio
 from __future__ import annotations
 
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from pollmode.eal import logs
-from pollmode.eal.errors import ConfigError, PollmodeError, UnsupportedError
+from pollmode.eal.errors import ConfigError, UnsupportedError
+from pollmode.vhost.asking import DEFAULT_TIMEOUT, Asker
 from pollmode.vhost.backend_requests import BackendRequests
-from pollmode.vhost.connection import Connection, Watch
-from pollmode.vhost.faults import MalformedMessage, PeerGone, PeerTimeout, RefusedMessage
+from pollmode.vhost.faults import MalformedMessage, RefusedMessage
 from pollmode.vhost.memory import MAX_REGIONS
 from pollmode.vhost.messages import (
-    FLAG_NEED_REPLY,
     LOG_AREA,
-    NEEDS,
-    REPLY_FLAGS,
     U64,
-    VERSION,
     VRING_ADDR,
     VRING_NO_FD,
     VRING_STATE,
     Protocol,
     RegionEntry,
     Request,
-    describe,
     pack_region,
     pack_table,
     request_name,
+    unpack_table,
 )
 from pollmode.vhost.virtqueue import VHOST_USER_F_PROTOCOL_FEATURES, feature_names, features, has
 
@@ -45,9 +37,6 @@ __all__ = ["DRIVER_PROTOCOL_FEATURES", "Frontend", "MemoryRegion"]
 
 DRIVER_PROTOCOL_FEATURES = features(Protocol.MQ, Protocol.REPLY_ACK, Protocol.NET_MTU, Protocol.STATUS)
 """What a driver without further wishes asks for."""
-DEFAULT_TIMEOUT = 10.0
-
-log = logs.get("lib.vhost.config")
 
 
 @dataclass(frozen=True)
@@ -66,64 +55,21 @@ class MemoryRegion:
         return RegionEntry(self.guest_address, self.size, self.address, self.offset)
 
 
-class Frontend:
-    """One connection to a back end; owns the socket from its construction on.
-
-    `name` stands in log lines and errors. Raises PeerGone when the back end went away, PeerTimeout when it does not
-    answer within `timeout` seconds, MalformedMessage when its answer breaks the protocol, RefusedMessage when it
-    answers "no", UnsupportedError for a request whose protocol feature was not negotiated.
-    """
+class Frontend(Asker):
+    """What a driver says to a back end; owns the socket from its construction on. `Asker` tells what it raises."""
 
     def __init__(self, sock: socket.socket, *, name: str = "vhost-user", timeout: float = DEFAULT_TIMEOUT) -> None:
-        self.name = name
-        self.timeout = timeout
-        self.phase = "connected"
+        super().__init__(sock, name=name, timeout=timeout)
         self.offered = 0
         self.features = 0
-        self.protocol_features = 0
-        self._connection = Connection(sock, self._check_header)
-        self._awaited: tuple[int, int] | None = None
-        self._limit: tuple[float, float] | None = None
-        self._watch: Callable[[str], None] | None = None
-        self._lock = threading.RLock()
         self._backend_requests: BackendRequests | None = None
-
-    # --- life ---------------------------------------------------------------------------------------------------
-
-    def fileno(self) -> int:
-        """Return the socket's descriptor, -1 once closed."""
-        return self._connection.fileno()
-
-    def alive(self) -> bool:
-        """Tell whether the back end still holds its end open; asks nothing of it, waits for nobody."""
-        return self._connection.alive()
 
     def close(self) -> None:
         """Close the connection and the back end's channel. Closing twice is harmless."""
         with self._lock:
-            self._connection.close()
+            super().close()
             if self._backend_requests is not None:
                 self._backend_requests.close()
-
-    @contextmanager
-    def within(self, seconds: float, watch: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Have all requests of this block together take no longer than `seconds`; the one that would times out.
-
-        `watch(request)` is called some ten times a second while one is waited for; what it raises ends the wait.
-        """
-        before = self._limit, self._watch
-        self._limit, self._watch = (seconds, time.monotonic() + seconds), watch
-        try:
-            yield
-        finally:
-            self._limit, self._watch = before
-
-    def give_up(self) -> bool:
-        """End the wait for an answer in another thread: its request raises PeerGone. False when nobody waits."""
-        waiting = self._awaited is not None
-        if waiting:
-            self._connection.shut_down()
-        return waiting
 
     def negotiate(self, wanted_protocol_features: int = DRIVER_PROTOCOL_FEATURES) -> int:
         """Become the owner, read the features on offer, settle the protocol features. Return the features on offer.
@@ -135,71 +81,6 @@ class Frontend:
         if has(offered, VHOST_USER_F_PROTOCOL_FEATURES):
             self.set_protocol_features(self.get_protocol_features() & wanted_protocol_features)
         return offered
-
-    # --- messages -----------------------------------------------------------------------------------------------
-
-    def _fail(self, error: PollmodeError, text: str) -> PollmodeError:
-        self.close()
-        told = type(error)(f"{self.name}: {error}; phase: {self.phase}; message {text}")
-        log.error(str(told))
-        return told
-
-    def _check_header(self, request: int, flags: int, size: int) -> None:
-        awaited = self._awaited
-        text = describe(request, flags, b"", 0)
-        if awaited is None or request != awaited[0] or flags != REPLY_FLAGS:
-            raise MalformedMessage(f"the back end says {text} (flags {flags:#x}), which nobody asked for", word=request)
-        if size != awaited[1]:
-            raise MalformedMessage(f"the answer has {size} bytes, not {awaited[1]}", word=size)
-
-    def _request(self, request: Request, payload: bytes = b"", fds: Sequence[int] = (), reply_size: int = 0) -> bytes:
-        """Send a request; wait for its answer of `reply_size` bytes, or for its acknowledgement where negotiated."""
-        need = NEEDS.get(request)
-        if need is not None and not has(self.protocol_features, need):
-            raise UnsupportedError(f"{self.name}: {request.name} needs {need.name}, which the back end did not offer")
-        ack = not reply_size and has(self.protocol_features, Protocol.REPLY_ACK)
-        flags = VERSION | (FLAG_NEED_REPLY if ack else 0)
-        text = describe(request, flags, payload, len(fds))
-        with self._lock:
-            if self.fileno() < 0:
-                raise PeerGone(f"{self.name}: {request.name}: the connection is closed; phase reached: {self.phase}")
-            log.debug(f"{self.name}: {self.phase}: sending {text}")
-            try:
-                self._connection.send(request, flags, payload, fds, self._patience(), self._watch_for(request))
-                return self._answer(request, U64.size if ack else reply_size, ack)
-            except RefusedMessage as error:
-                raise RefusedMessage(f"{self.name}: {error}; phase: {self.phase}; message {text}") from error
-            except PollmodeError as error:
-                raise self._fail(error, text) from error
-
-    def _patience(self) -> float:
-        if self._limit is None:
-            return self.timeout
-        return min(self.timeout, max(self._limit[1] - time.monotonic(), 0))
-
-    def _watch_for(self, request: Request) -> Watch | None:
-        watch = self._watch
-        return None if watch is None else lambda: watch(request.name)
-
-    def _answer(self, request: Request, size: int, ack: bool) -> bytes:
-        if not size:
-            return b""
-        self._awaited = (request, size)
-        try:
-            message = self._connection.receive_within(self._patience(), self._watch_for(request))
-        except PeerTimeout:
-            if self._limit is None or self.timeout < self._limit[0]:
-                raise
-            raise PeerTimeout(f"no answer within the {self._limit[0]:.3g} s of all requests together") from None
-        finally:
-            self._awaited = None
-        with message:
-            log.debug(f"{self.name}: {self.phase}: received {message}")
-            if message.fds:
-                raise MalformedMessage(f"{len(message.fds)} descriptors came with the answer; none belongs there")
-            if ack and U64.unpack(message.payload)[0] != 0:
-                raise RefusedMessage("the back end answered no")
-            return message.payload
 
     def _get(self, request: Request) -> int:
         return int(U64.unpack(self._request(request, reply_size=U64.size))[0])
@@ -311,6 +192,36 @@ class Frontend:
     def set_log_base(self, fd: int, size: int, offset: int = 0) -> None:
         """Share the area in which the back end marks written pages."""
         self._request(Request.SET_LOG_BASE, LOG_AREA.pack(size, offset), [fd], reply_size=U64.size)
+
+    # --- post-copy ------------------------------------------------------------------------------------------------
+
+    def postcopy_advise(self) -> int:
+        """Announce a post-copy migration; return the back end's userfaultfd, which is the caller's."""
+        fds: list[int] = []
+        self._request(Request.POSTCOPY_ADVISE, reply_size=0, reply_fds=fds)
+        return fds[0]
+
+    def postcopy_listen(self) -> None:
+        """Have the memory that is shared from now on be watched: the userfaultfd is served from here."""
+        self._request(Request.POSTCOPY_LISTEN)
+
+    def postcopy_share(self, regions: Sequence[MemoryRegion]) -> list[int]:
+        """Share memory whose pages may be missing; return where the back end mapped each region."""
+        entries = [region.entry for region in regions]
+        table = pack_table(entries)
+        answer = self._request(Request.SET_MEM_TABLE, table, [r.fd for r in regions], reply_size=len(table))
+        told = unpack_table(answer)
+        if [replace(entry, user_address=0) for entry in told] != [replace(entry, user_address=0) for entry in entries]:
+            error = MalformedMessage("the answer tells other memory regions than were shared")
+            raise self._fail(error, request_name(Request.SET_MEM_TABLE))
+        self._request(Request.SET_MEM_TABLE, U64.pack(0), quiet=True)
+        self.phase = "memory shared for post-copy"
+        return [entry.user_address for entry in told]
+
+    def postcopy_end(self) -> None:
+        """All pages are there: the back end watches no more. Raises RefusedMessage when it answers no."""
+        if U64.unpack(self._request(Request.POSTCOPY_END, reply_size=U64.size))[0]:
+            raise RefusedMessage(f"{self.name}: the back end answered no to the end of post-copy")
 
     # --- rings ----------------------------------------------------------------------------------------------------
 

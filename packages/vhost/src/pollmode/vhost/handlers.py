@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What each message does to a session: one function a message, which checks all of it before it changes anything.
 
-A handler returns the payload of its reply, or None for a message without one. It raises MalformedMessage for what
-breaks the protocol and RefusedMessage for what is well-formed and not granted.
+A handler returns the payload of its reply (or payload and descriptors), or None for a message without one. It raises
+MalformedMessage for what breaks the protocol and RefusedMessage for what is well-formed and not granted.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from pollmode.vhost import postcopy
 from pollmode.vhost.connection import Connection, Message
 from pollmode.vhost.faults import MalformedMessage, RefusedMessage
 from pollmode.vhost.mapping import MappedFile, MappedRegion, check_entries, identity, map_region, map_table, unmap
@@ -43,7 +44,7 @@ from pollmode.vhost.vring import Vring, check_eventfd
 if TYPE_CHECKING:
     from pollmode.vhost.session import Session
 
-    Handler = Callable[[Session, Message], bytes | None]
+    Handler = Callable[[Session, Message], bytes | tuple[bytes, Sequence[int]] | None]
 
 __all__ = ["HANDLERS"]
 
@@ -109,12 +110,15 @@ def _change_memory(session: Session, regions: list[MappedRegion]) -> None:
     session.start_rings()
 
 
-def _set_mem_table(session: Session, message: Message) -> None:
+def _set_mem_table(session: Session, message: Message) -> bytes | None:
+    if session.postcopy.listening:
+        return postcopy.set_mem_table(session, message)
     regions = map_table(unpack_table(message.payload), message.fds)
     if _identities(regions) == _identities(session.memory):
         unmap(regions)  # the same memory again: what runs need not stop
-        return
-    _change_memory(session, regions)
+    else:
+        _change_memory(session, regions)
+    return None
 
 
 def _add_mem_reg(session: Session, message: Message) -> None:
@@ -341,6 +345,7 @@ HANDLERS: dict[int, Handler] = {
     Request.SEND_RARP: _send_rarp,
     Request.NET_SET_MTU: _net_set_mtu,
     Request.SET_BACKEND_REQ_FD: _set_backend_req_fd,
+    **postcopy.POSTCOPY_HANDLERS,
     Request.RESET_DEVICE: _reset_device,
     Request.GET_MAX_MEM_SLOTS: _get_max_mem_slots,
     Request.ADD_MEM_REG: _add_mem_reg,

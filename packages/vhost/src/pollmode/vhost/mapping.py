@@ -61,6 +61,11 @@ class MappedFile:
         self.size = size
         self.inode = (about.st_dev, about.st_ino)
 
+    @property
+    def pages(self) -> tuple[int, int]:
+        """Address and length of the mapping: whole pages around the `size` bytes."""
+        return self._base, self._length
+
     def close(self, *, entangled: bool = False) -> None:
         """Unmap. Closing twice is harmless.
 

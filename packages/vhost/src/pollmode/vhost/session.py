@@ -15,7 +15,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from typing import Protocol as Interface
 
@@ -41,6 +41,7 @@ from pollmode.vhost.messages import (
     describe,
     request_name,
 )
+from pollmode.vhost.postcopy import PostCopy
 from pollmode.vhost.virtqueue import (
     MAX_QUEUE_PAIRS,
     VHOST_USER_F_PROTOCOL_FEATURES,
@@ -99,6 +100,7 @@ class Session:
         self.vrings: dict[int, Vring] = {}
         self.memory: list[MappedRegion] = []
         self.dirty_log: MappedFile | None = None
+        self.postcopy = PostCopy()
         self.closed = False
         self._backend_channel: Connection | None = None
         self._lock = threading.RLock()
@@ -140,6 +142,7 @@ class Session:
 
         Waits for a message that is being served: hold no lock that the owner's callbacks take.
         """
+        self.postcopy.release()  # before the lock: its holder may wait for a page
         with self._lock:
             if self.closed:
                 return
@@ -157,6 +160,7 @@ class Session:
             last.enter_context(self._lock)
             last.callback(self._connection.close)
             last.callback(self.set_backend_channel, None)
+            last.callback(self.postcopy.close)
             last.callback(self.replace_log, None)
             last.callback(self.replace_memory, [])
             last.callback(self.reset_rings)
@@ -205,7 +209,8 @@ class Session:
                 self._heard = True
                 text = str(message)
                 log.debug(f"{self.name}: received {text}")
-                self._serve(message)
+                with self.postcopy.patience():
+                    self._serve(message)
         except PollmodeError as error:
             if isinstance(error, PeerGone) and not self._connection.partial:
                 self.close(str(error))
@@ -227,8 +232,9 @@ class Session:
         if flags & FLAG_REPLY:
             raise MalformedMessage(f"{text} is marked as a reply", word=flags)
         rule = RULES.get(request, REFUSED_RULE)
-        if rule.sizes and size not in rule.sizes:
-            allowed = " or ".join(map(str, rule.sizes))
+        sizes = (U64.size,) if self.postcopy.told is not None else rule.sizes
+        if sizes and size not in sizes:
+            allowed = " or ".join(map(str, sizes))
             raise MalformedMessage(f"{request_name(request)} has a payload of {size} bytes, not {allowed}", word=size)
 
     def _serve(self, message: Message) -> None:
@@ -245,7 +251,9 @@ class Session:
             log.error(f"{self.name}: refused {message}: {error}")
             self._reply(message, U64.pack(1))
             return
-        if reply is not None:
+        if isinstance(reply, tuple):
+            self._reply(message, *reply)
+        elif reply is not None:
             self._reply(message, reply)
         elif wants_ack:
             self._reply(message, U64.pack(0))
@@ -254,13 +262,14 @@ class Session:
         name = request_name(message.request)
         if message.request in REFUSED:
             raise RefusedMessage(f"{name}: {REFUSED[message.request]} is not supported")
+        self.postcopy.check(message)
         need = NEEDS.get(message.request)
         if need is not None and not has(self.protocol_features, need):
             raise MalformedMessage(f"{name} needs protocol feature {need.name}, which was not negotiated")
 
-    def _reply(self, message: Message, payload: bytes) -> None:
-        log.debug(f"{self.name}: answering {describe(message.request, REPLY_FLAGS, payload, 0)}")
-        self._connection.send(message.request, REPLY_FLAGS, payload)
+    def _reply(self, message: Message, payload: bytes, fds: Sequence[int] = ()) -> None:
+        log.debug(f"{self.name}: answering {describe(message.request, REPLY_FLAGS, payload, len(fds))}")
+        self._connection.send(message.request, REPLY_FLAGS, payload, fds)
 
     # --- rings and memory, for the handlers -----------------------------------------------------------------------
 
@@ -326,6 +335,7 @@ class Session:
         """Take these regions as the front end's memory; what is not among them is unmapped. Rings must be stopped."""
         kept = {id(region.file) for region in regions}
         old, self.memory = self.memory, regions
+        self.postcopy.watch(regions)
         unmap([region for region in old if id(region.file) not in kept], entangled=self._entangled)
 
     def replace_log(self, area: MappedFile | None) -> None:
@@ -359,5 +369,7 @@ class Session:
 def _check_offer(owner: Backend) -> None:
     if not 1 <= owner.queue_pairs <= MAX_QUEUE_PAIRS:
         raise ConfigError(f"{owner.name}: queue pairs are 1 to {MAX_QUEUE_PAIRS}, not {owner.queue_pairs}")
+    if has(owner.protocol_features, Protocol.PAGEFAULT) and has(owner.protocol_features, Protocol.CONFIGURE_MEM_SLOTS):
+        raise UnsupportedError(f"{owner.name}: PAGEFAULT is not supported together with CONFIGURE_MEM_SLOTS")
     if has(owner.features, VIRTIO_F_RING_PACKED):
         raise UnsupportedError(f"{owner.name}: packed rings (VIRTIO_F_RING_PACKED) are not supported by this back end")
