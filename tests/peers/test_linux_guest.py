@@ -25,7 +25,7 @@ from pollmode.vhost.virtqueue import (
 )
 
 TESTPMD = str(Path(sys.executable).parent / "testpmd")
-pytestmark = pytest.mark.timeout(900)  # an emulated CPU on a busy machine
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]  # an emulated CPU on a busy machine
 
 _serial = itertools.count()
 
