@@ -44,7 +44,7 @@ class TelemetryClient:
                 told = f"no process answers at {self._path}: {error.strerror or error}"
                 mend = "start one with telemetry, or name its file prefix"
                 raise HostError(told, mend=mend, errno=error.errno) from error
-            self.info: dict[str, Any] = self._receive(_MAX_GREETING)
+            self.info = self._receive(_MAX_GREETING, "max_output_len")
             self._most = min(int(self.info["max_output_len"]), _LONGEST)
         except BaseException:
             self._socket.close()
@@ -57,7 +57,7 @@ class TelemetryClient:
             self._socket.send(request.encode())
         except OSError as error:
             raise self._gone(error.strerror) from error
-        return self._receive(self._most)[command]
+        return self._receive(self._most, command)[command]
 
     def close(self) -> None:
         """Hang up."""
@@ -71,7 +71,8 @@ class TelemetryClient:
     ) -> None:
         self.close()
 
-    def _receive(self, most: int) -> dict[str, Any]:
+    def _receive(self, most: int, wanted: str) -> dict[str, Any]:
+        """Return a message, an object that has the key `wanted`."""
         try:
             message = self._socket.recv(most)
         except OSError as error:
@@ -82,8 +83,8 @@ class TelemetryClient:
             answer = json.loads(message)
         except ValueError as error:
             raise self._gone(f"its answer is no JSON: {error}") from error
-        if not isinstance(answer, dict):
-            raise self._gone("its answer is no JSON object")
+        if not isinstance(answer, dict) or wanted not in answer:
+            raise self._gone(f"it answers something else than {wanted}")
         return answer
 
     def _gone(self, reason: str | None) -> HostError:
