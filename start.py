@@ -5,7 +5,8 @@
     python3 start.py              a first run: two ports in one process, packets for ten seconds
     python3 start.py test         the tests; further words go to pytest
     python3 start.py setup        set up only
-    python3 start.py testpmd ...  any command of the project: testpmd, l2fwd, nox, pytest, ...
+    python3 start.py doctor       what on this machine stops or slows a run, and the command that mends it
+    python3 start.py testpmd ...  any command of the project: testpmd, l2fwd, doctor, nox, pytest, ...
 
 The first start makes a virtual environment in .venv and installs the project into it, editable; later starts find it
 there and take no time. It is made anew when a pyproject.toml changes.
@@ -32,11 +33,12 @@ HOME = ROOT / ".venv"
 STAMP = HOME / "pollmode-installed"
 UNFINISHED = "unfinished"
 FIRST_RUN = ["testpmd", "--demo"]
+APPLICATIONS = ("testpmd", "l2fwd", "doctor")
 
 
 def main(words: list[str]) -> int:
     """Set up what `words` need and run them; return the exit code."""
-    needs_tests = bool(words) and words[0] not in ("testpmd", "l2fwd")
+    needs_tests = bool(words) and words[0] not in APPLICATIONS
     try:
         set_up(with_tests=needs_tests)
     except KeyboardInterrupt:
@@ -53,12 +55,13 @@ def main(words: list[str]) -> int:
         )
         return 1
     if words == ["setup"]:
-        print(f"ready: {HOME / 'bin'} holds testpmd, l2fwd, pytest and nox")
+        print(f"ready: {HOME / 'bin'} holds {', '.join(APPLICATIONS)}, pytest and nox")
         return 0
     command = FIRST_RUN if not words else ["pytest", *words[1:]] if words[0] == "test" else words
     program = HOME / "bin" / command[0]
     if not program.exists():
-        print(f"start.py: there is no command {command[0]!r}; try testpmd, l2fwd, test or setup", file=sys.stderr)
+        known = ", ".join(APPLICATIONS)
+        print(f"start.py: there is no command {command[0]!r}; try {known}, test or setup", file=sys.stderr)
         return 1
     if words[:1] == ["test"]:
         os.chdir(ROOT)
@@ -108,13 +111,16 @@ def pip(*words: str) -> None:
 
 
 def run(*command: str) -> None:
-    """Run a command. Raises CalledProcessError when it fails; an interrupt is for us alone, who end the command."""
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, preexec_fn=ignore_interrupts)
-
-
-def ignore_interrupts() -> None:
-    """Have a command ignore the SIGINT that a terminal sends to all: it would show its trace."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Run a command. Raises CalledProcessError when it fails; an interrupt ends it with all that it started."""
+    # A group of its own: the SIGINT of a terminal is for us alone, and its trace is not shown.
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0) as process:
+        try:
+            code = process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if code:
+        raise subprocess.CalledProcessError(code, command)
 
 
 def say(text: str) -> None:
