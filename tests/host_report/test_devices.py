@@ -14,10 +14,12 @@ def test_network_devices_alone_are_listed(host: FakeHost) -> None:
     host.add_pci("0000:03:00.0", "8086:1533", "0x020000", "igb", "eth0")
     host.add_pci("0000:04:00.0", "15ad:07b0", "0x020000")
     host.add_pci("0000:05:00.0", "15b3:1017", "0x020700", "mlx5_core")
+    host.add_pci("0000:06:00.0", "1af4:1110", "0x050000")
     assert pci_devices(host) == [
         PciDevice("0000:03:00.0", "8086:1533", "igb", ("eth0",)),
         PciDevice("0000:04:00.0", "15ad:07b0", "", ()),
         PciDevice("0000:05:00.0", "15b3:1017", "mlx5_core", ()),
+        PciDevice("0000:06:00.0", "1af4:1110", "", ()),
     ]
 
 
@@ -37,6 +39,8 @@ def test_each_device_says_why_it_is_not_taken_and_what_to_do_instead(host: FakeH
     )
     assert first.mend == "testpmd --vdev net_af_packet0,iface=eth0 ..."
     assert second.mend == "testpmd --vdev net_null0 ..."
+    host.replace("/proc/self/status", "000001ffffffffff", "0")
+    assert look("pci")[0].mend == 'sudo "$(command -v testpmd)" --vdev net_af_packet0,iface=eth0 ...'
 
 
 def test_interfaces_that_a_packet_socket_can_serve(host: FakeHost, look) -> None:
@@ -49,7 +53,7 @@ def test_interfaces_that_a_packet_socket_can_serve(host: FakeHost, look) -> None
 def test_interfaces_without_the_capability(host: FakeHost, only) -> None:
     host.replace("/proc/self/status", "000001ffffffffff", "000001ffffffdfff")
     assert only("interfaces").text == "eth0, lo: net_af_packet needs the capability net_raw"
-    assert only("interfaces").mend == "sudo testpmd --vdev net_af_packet0,iface=eth0 ..."
+    assert only("interfaces").mend == 'sudo "$(command -v testpmd)" --vdev net_af_packet0,iface=eth0 ...'
 
 
 def test_interfaces_without_the_driver(host: FakeHost, only) -> None:
@@ -65,15 +69,15 @@ def test_no_interface_at_all(host: FakeHost, look) -> None:
 
 def test_an_application_without_ports_tells_each_device_and_a_way_out(host: FakeHost) -> None:
     host.add_pci("0000:03:00.0", "8086:1533", "0x020000", "igb", "eth0")
-    assert why_no_ports(host).splitlines() == [
-        "  0000:03:00.0 8086:1533 (eth0), igb: not taken, this version has no PCI bus (not supported yet)",
-        "  eth0, lo: ports by --vdev net_af_packet0,iface=eth0",
-        "  virtual devices are made when --vdev names them: "
+    assert why_no_ports(host) == [
+        "0000:03:00.0 8086:1533 (eth0), igb: not taken, this version has no PCI bus (not supported yet)",
+        "eth0, lo: ports by --vdev net_af_packet0,iface=eth0",
+        "virtual devices are made when --vdev names them: "
         "net_af_packet, net_null, net_ring, net_vhost, net_virtio_user",
-        "  for a port: testpmd --vdev net_null0 ...   (doctor looks at the whole machine)",
+        "for a port: testpmd --vdev net_null0 ...; the command doctor looks at the whole machine",
     ]
 
 
 def test_the_drivers_of_this_installation_are_the_ones_the_bus_finds() -> None:
     assert Host().vdev_drivers() == Registry().names()
-    assert "net_null" in why_no_ports()
+    assert any("net_null" in line for line in why_no_ports())

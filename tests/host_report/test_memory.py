@@ -33,7 +33,7 @@ def test_memory_that_cannot_be_read(host: FakeHost, only) -> None:
 @pytest.mark.parametrize(
     ("name", "limit", "mend"),
     [
-        ("Max address space", 3 << 30, "ulimit -v unlimited"),
+        ("Max address space", 4 << 30, "ulimit -v unlimited"),
         ("Max file size    ", 1 << 30, "ulimit -f unlimited"),
         ("Max open files   ", 20, "ulimit -n 1024"),
     ],

@@ -17,7 +17,7 @@ from pollmode.testpmd.lifecycle import close_ports, start_ports, stop_ports
 from pollmode.testpmd.live import watch
 from pollmode.testpmd.options import Options
 from pollmode.testpmd.session import Session
-from pollmode.testpmd.tell import warn
+from pollmode.testpmd.tell import explain, warn
 
 __all__ = ["run"]
 
@@ -64,6 +64,7 @@ def _begin(session: Session) -> None:
         print("Interactive-mode selected", flush=True)
     if not available:
         warn("testpmd: No probed ethernet devices")
+        _explain_no_ports()
     if options.tx_first:
         # With --tx-first DPDK's testpmd polls the links once and goes on.
         session.change(lsc_interrupt=False)
@@ -74,6 +75,13 @@ def _begin(session: Session) -> None:
     if options.device_start and available:
         start_ports(session, available, strict=True)
     session.ports.watch()
+
+
+def _explain_no_ports() -> None:
+    from pollmode.host_report import why_no_ports  # only who needs it pays for the look at the machine
+
+    for reason in why_no_ports():
+        explain(reason)
 
 
 def _run(session: Session, seconds: float) -> None:

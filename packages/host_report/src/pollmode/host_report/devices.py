@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pollmode.host_report.finding import Finding, green, yellow
 from pollmode.host_report.host import Host
+from pollmode.host_report.mending import AS_ROOT
 from pollmode.host_report.permissions import has_capability
 
 __all__ = ["PciDevice", "interfaces", "pci", "pci_devices", "why_no_ports"]
@@ -15,6 +16,7 @@ __all__ = ["PciDevice", "interfaces", "pci", "pci_devices", "why_no_ports"]
 PCI = "/sys/bus/pci/devices"
 NET = "/sys/class/net"
 NETWORK_CLASS = 0x02  # PCI Code and ID Assignment, 1.3
+AVP = "1af4:1110"  # a network device that says it is memory; DPDK lists it so too
 ETHERNET, LOOPBACK = 1, 772  # linux/if_arp.h
 AF_PACKET = "net_af_packet"
 SURE_PORT = "testpmd --vdev net_null0 ..."
@@ -40,9 +42,9 @@ def pci_devices(host: Host) -> list[PciDevice]:
     found = []
     for address in host.names(PCI):
         folder = f"{PCI}/{address}"
-        if (host.number(f"{folder}/class") or 0) >> 16 != NETWORK_CLASS:
-            continue
         ids = ":".join(f"{host.number(f'{folder}/{name}') or 0:04x}" for name in ("vendor", "device"))
+        if (host.number(f"{folder}/class") or 0) >> 16 != NETWORK_CLASS and ids != AVP:
+            continue
         names = [*host.names(f"{folder}/net")]
         for child in host.names(folder):  # virtio's interface stands one level lower
             if child.startswith("virtio"):
@@ -64,12 +66,13 @@ def _is_up(host: Host, name: str) -> bool:
 def _instead(host: Host, device: PciDevice) -> str:
     """Return the command that has a port in the place of a device."""
     if device.interfaces and AF_PACKET in host.vdev_drivers():
-        return _port_of(device.interfaces[0])
+        return _port_of(host, device.interfaces[0])
     return SURE_PORT
 
 
-def _port_of(interface: str) -> str:
-    return f"testpmd --vdev {AF_PACKET}0,iface={interface} ..."
+def _port_of(host: Host, interface: str) -> str:
+    program = "testpmd" if has_capability(host, "net_raw") else f"sudo {AS_ROOT}"
+    return f"{program} --vdev {AF_PACKET}0,iface={interface} ..."
 
 
 def _why_not(device: PciDevice) -> str:
@@ -94,17 +97,20 @@ def interfaces(host: Host) -> Iterator[Finding]:
     elif AF_PACKET not in host.vdev_drivers():
         yield yellow(f"{told}: not taken, {AF_PACKET} is not installed", SURE_PORT)
     elif not has_capability(host, "net_raw"):
-        yield yellow(f"{told}: {AF_PACKET} needs the capability net_raw", f"sudo {_port_of(usable[0])}")
+        yield yellow(f"{told}: {AF_PACKET} needs the capability net_raw", _port_of(host, usable[0]))
     else:
         yield green(f"{told}: ports by --vdev {AF_PACKET}0,iface={usable[0]}")
 
 
-def why_no_ports(host: Host | None = None) -> str:
-    """Return what an application without a port tells: of each device why it was not taken, and how to get a port."""
+def why_no_ports(host: Host | None = None) -> list[str]:
+    """Return what an application without a port tells: of each device why it was not taken, and how to get a port.
+
+    Each text is one line; without `host` it is about this machine.
+    """
     there = host or Host()
     lines = [_why_not(device) for device in pci_devices(there)]
     lines += [finding.text for finding in interfaces(there)]
     drivers = ", ".join(there.vdev_drivers()) or "none is installed"
     lines += [f"virtual devices are made when --vdev names them: {drivers}"]
-    lines += [f"for a port: {SURE_PORT}   (doctor looks at the whole machine)"]
-    return "\n".join(f"  {line}" for line in lines)
+    lines += [f"for a port: {SURE_PORT}; the command doctor looks at the whole machine"]
+    return lines

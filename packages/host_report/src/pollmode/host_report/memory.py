@@ -17,8 +17,8 @@ NEEDED = 384 << 20
 """Bytes that testpmd's demonstration holds, compiler included, with some to spare."""
 REGION = 2 << 30
 """Bytes of eal.backing.DEFAULT_SIZE: the sparse file that memory is taken from without -m."""
-ADDRESSES = 4 << 30
-"""Bytes of addresses that a start takes: the region, libraries, stacks of threads."""
+ADDRESSES = 5 << 30
+"""Bytes of addresses that the demonstration takes: the region once for each side, libraries, stacks of threads."""
 HUGE = 1 << 30
 """Bytes of free hugepages at which a start without -m takes some: twice eal.backing.LEAST_HUGE."""
 NODES = "/sys/devices/system/node"

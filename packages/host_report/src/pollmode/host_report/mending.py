@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from pollmode.host_report.host import Host
 
-__all__ = ["kernel_argument", "load_module"]
+__all__ = ["AS_ROOT", "kernel_argument", "load_module"]
+
+AS_ROOT = '"$(command -v testpmd)"'
+"""testpmd behind sudo, which looks in folders of its own."""
 
 
 def kernel_argument(host: Host, words: str) -> str:

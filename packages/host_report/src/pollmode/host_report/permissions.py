@@ -11,7 +11,7 @@ from pollmode.eal.hugepages import format_size
 from pollmode.host_report.finding import Finding, green, red, yellow
 from pollmode.host_report.host import Host
 from pollmode.host_report.memory import soft_limit
-from pollmode.host_report.mending import load_module
+from pollmode.host_report.mending import AS_ROOT, load_module
 
 __all__ = ["capabilities", "has_capability", "memlock", "modules", "runtime", "tun"]
 
@@ -45,7 +45,7 @@ def capabilities(host: Host) -> Iterator[Finding]:
     user = "--reuid $(id -u) --regid $(id -g) --init-groups"
     yield yellow(
         f"without {uses}",
-        f"sudo setpriv {user} --inh-caps={granted} --ambient-caps={granted} testpmd ...",
+        f"sudo setpriv {user} --inh-caps={granted} --ambient-caps={granted} {AS_ROOT} ...",
     )
 
 
