@@ -13,12 +13,15 @@ from pollmode.mbuf import Burst, Mempool
 from pollmode.net_vhost.layout import MAX_SEGMENTS
 from pollmode.net_vhost.queue import RX, Direction, Queue
 from pollmode.net_vhost.testing import GuestMemory, GuestRing
+from pollmode.vhost.iotlb import Iotlb
 from pollmode.vhost.mapping import MappedFile
+from pollmode.vhost.memory import ACCESS_BOTH
 from pollmode.vhost.virtqueue import (
     VIRTIO_F_VERSION_1,
     VIRTIO_NET_F_MRG_RXBUF,
     VIRTIO_RING_F_EVENT_IDX,
     features,
+    split_layout,
 )
 from support.mbuf_verbs import header
 
@@ -42,6 +45,7 @@ class Rig:
         self.queue = Queue(direction, 0)
         self.burst = np.zeros(512, np.int64)
         self._logs: list[MappedFile] = []
+        self.miss_fd = -1
         self.header = 10 if features == LEGACY else 12
         if direction is RX:
             self.queue.use_pool(pool, PORT, MAX_SEGMENTS)
@@ -65,6 +69,32 @@ class Rig:
             self.vring.log_address = self.ring.used if address is None else address
         self.queue.bind(self.vring, self.features, log)
         return log
+
+    def behind_iommu(self) -> Iotlb:
+        """Have I/O virtual addresses, equal to guest addresses, in the ring; only the ring itself is known yet."""
+        self.queue.unbind()
+        self.iotlb = Iotlb()
+        self.miss_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.vring.user_addresses = self.ring.desc, self.ring.avail, self.ring.used
+        self.know(self.ring.desc, split_layout(self.ring.num)[2])
+        self.vring.place(self.guest.regions(), self.iotlb)
+        self.queue.bind(self.vring, self.features, miss_fd=self.miss_fd)
+        return self.iotlb
+
+    def know(self, address: int, size: int, access: int = ACCESS_BOTH, *, at: int | None = None) -> None:
+        """Tell a translation: to the same guest address, or to guest address `at`."""
+        self.iotlb.update(address, size, self.guest.host(address if at is None else at), access)
+        self.vring.forget_hit()
+        missing = self.queue.missing()
+        if missing is not None and address <= missing[0] < address + size:
+            self.queue.resume()
+
+    def misses(self) -> int:
+        """How often the queue told of a missing translation since the last time."""
+        try:
+            return os.eventfd_read(self.miss_fd)
+        except BlockingIOError:
+            return 0
 
     def frames(self, count: int) -> list[bytes]:
         """The first `count` packets of the burst, which are freed."""
@@ -106,6 +136,9 @@ class Rig:
         self.queue.unbind()
         while self._logs:
             self._logs.pop().close()
+        if self.miss_fd >= 0:
+            os.close(self.miss_fd)
+            self.miss_fd = -1
         self.ring.close()
         self.guest.close()
 

@@ -16,6 +16,7 @@ from support.vhost import PROTOCOL_OFFER, Recorder, kept
 from pollmode.eal.jit import INTERPRETED
 from pollmode.vhost.messages import (
     HEADER,
+    IOTLB,
     LOG_AREA,
     RULES,
     U64,
@@ -28,8 +29,10 @@ from pollmode.vhost.messages import (
 )
 from pollmode.vhost.session import Session
 from pollmode.vhost.testing import HONEST_FEATURES, GuestMemory, ScriptedFrontend
-from pollmode.vhost.virtqueue import VHOST_F_LOG_ALL, features
+from pollmode.vhost.virtqueue import VHOST_F_LOG_ALL, VIRTIO_F_IOMMU_PLATFORM, features
 
+LOGGING = HONEST_FEATURES | features(VHOST_F_LOG_ALL)
+BEHIND = HONEST_FEATURES | features(VIRTIO_F_IOMMU_PLATFORM)
 EXAMPLES = 40 if INTERPRETED else 200
 SIZE = 1 << 18
 GUEST = 0x1000_0000
@@ -55,7 +58,7 @@ number = st.builds(
     U64.pack,
     st.one_of(
         index,
-        st.sampled_from([0x100, 0x101, HONEST_FEATURES, HONEST_FEATURES | features(VHOST_F_LOG_ALL), PROTOCOL_OFFER]),
+        st.sampled_from([0x100, 0x101, HONEST_FEATURES, LOGGING, BEHIND, PROTOCOL_OFFER]),
         word64,
     ),
 )
@@ -64,6 +67,7 @@ payloads = {
     8: st.one_of(state, number),
     0: st.just(b""),
     16: st.builds(LOG_AREA.pack, size, word64),
+    IOTLB.size: st.builds(IOTLB.pack, st.one_of(edge, word64), size, word64, st.integers(0, 4), st.integers(0, 5)),
     VRING_ADDR.size: st.one_of(address, st.builds(pack_region, entry)),
 }
 
@@ -97,6 +101,7 @@ class Bench:
 
     def __init__(self):
         self.owner = Recorder()
+        self.owner.features |= features(VIRTIO_F_IOMMU_PLATFORM)
         ours, theirs = socket.socketpair()
         self.session = Session(ours, self.owner)
         self.front = ScriptedFrontend(theirs)
@@ -122,11 +127,13 @@ class Bench:
         except (BlockingIOError, ConnectionResetError):
             return
 
-    def start(self):
-        """Do what an honest front end does, up to two running rings."""
+    def start(self, chosen=HONEST_FEATURES):
+        """Do what an honest front end does, up to two running rings; I/O virtual addresses are those of the user."""
         self.send(Request.SET_PROTOCOL_FEATURES, 1, U64.pack(PROTOCOL_OFFER), [])
-        self.send(Request.SET_FEATURES, 1, U64.pack(HONEST_FEATURES), [])
+        self.send(Request.SET_FEATURES, 1, U64.pack(chosen), [])
         self.send(Request.SET_MEM_TABLE, 1, pack_table([RegionEntry(GUEST, SIZE, USER, 0)]), ["memory"])
+        if chosen == BEHIND:
+            self.send(Request.IOTLB_MSG, 1, IOTLB.pack(USER, SIZE, USER, 3, 2), [])
         for ring in range(2):
             base = USER + ring * 0x8000
             self.send(Request.SET_VRING_NUM, 1, VRING_STATE.pack(ring, 256), [])
@@ -145,12 +152,12 @@ class Bench:
         self.other.close()
 
 
-def _attack(stream, started):
+def _attack(stream, started, chosen=HONEST_FEATURES):
     before = kept()
     bench = Bench()
     try:
         if started:
-            bench.start()
+            bench.start(chosen)
         for request, flags, payload, kinds in stream:
             bench.send(request, flags, payload, kinds)
             for vring in bench.owner.running.values():
@@ -179,9 +186,12 @@ def test_any_stream_of_messages_leaves_the_process_whole(stream, started):
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
-@given(st.lists(messages.filter(lambda message: message[1] != 5), min_size=1, max_size=6))
-def test_any_messages_to_running_rings_leave_the_process_whole(stream):
-    _attack(stream, started=True)
+@given(
+    st.lists(messages.filter(lambda message: message[1] != 5), min_size=1, max_size=6),
+    st.sampled_from([HONEST_FEATURES, BEHIND]),
+)
+def test_any_messages_to_running_rings_leave_the_process_whole(stream, chosen):
+    _attack(stream, True, chosen)
 
 
 @settings(max_examples=EXAMPLES, deadline=None)

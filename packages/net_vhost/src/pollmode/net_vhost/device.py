@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pollmode.eal import logs
 from pollmode.eal.environment import Environment
@@ -46,6 +48,7 @@ from pollmode.vhost.virtqueue import (
     VHOST_USER_F_PROTOCOL_FEATURES,
     VIRTIO_F_ANY_LAYOUT,
     VIRTIO_F_IN_ORDER,
+    VIRTIO_F_IOMMU_PLATFORM,
     VIRTIO_F_VERSION_1,
     VIRTIO_NET_F_CTRL_MAC_ADDR,
     VIRTIO_NET_F_CTRL_RX,
@@ -61,6 +64,7 @@ from pollmode.vhost.virtqueue import (
 )
 from pollmode.vhost.vring import Vring
 
+from .iommu import Misses
 from .layout import MAX_SEGMENTS, MIN_RX_ROOM, SIZE_BINS, VARIANT_MERGEABLE, VARIANT_MODERN
 from .queue import RX, TX, Direction, Queue, callback_for
 
@@ -96,6 +100,7 @@ XSTATS = {
     "calls": "guest_notifications",
     "errors": "dropped_packets",
     "faults": "faults",
+    "misses": "iotlb_misses",
 }
 """Our counters and their names in the extended statistics; DPDK's where DPDK has one."""
 
@@ -105,8 +110,8 @@ log = logs.get("pmd.net.vhost")
 class VhostDevice(Device, Backend):
     """A vhost-user back end at socket `path` with `queue_pairs` pairs; `client` connects instead of listening.
 
-    `linear` drops received packets that need more than one mbuf, `postcopy` offers post-copy migration. Raises
-    ConfigError for a path where no socket can be or a live process listens.
+    `linear` drops received packets that need more than one mbuf, `iommu` offers VIRTIO_F_IOMMU_PLATFORM, `postcopy`
+    post-copy migration. Raises ConfigError for a path where no socket can be or a live process listens.
     """
 
     def __init__(
@@ -118,12 +123,13 @@ class VhostDevice(Device, Backend):
         queue_pairs: int = 1,
         client: bool = False,
         linear: bool = False,
+        iommu: bool = False,
         postcopy: bool = False,
     ) -> None:
         super().__init__(name, "net_vhost", b"VHOST\0")
         self.path = path
         self.queue_pairs = queue_pairs
-        self.features = FEATURES
+        self.features = FEATURES | (features(VIRTIO_F_IOMMU_PLATFORM) if iommu else 0)
         self.protocol_features = POSTCOPY_FEATURES if postcopy else PROTOCOL_FEATURES
         self._segments_max = 1 if linear else MAX_SEGMENTS
         self._queues = {d: [Queue(d, number) for number in range(queue_pairs)] for d in (RX, TX)}
@@ -134,12 +140,22 @@ class VhostDevice(Device, Backend):
         self._loop = environment.interrupts
         self._connector: Connector | None = None
         self._listener: Listener | None = None
-        self._closed = False
+        self._closed = self._paused = False
+        everything = [queue for queues in self._queues.values() for queue in queues]
+        self._misses = Misses(self._loop, everything, lambda: self._session) if iommu else None
+        try:
+            self._open(client)
+        except BaseException:
+            if self._misses is not None:
+                self._misses.close()
+            raise
+
+    def _open(self, client: bool) -> None:
         if client:
-            self._connector = Connector(path, self._loop, self._connected)
+            self._connector = Connector(self.path, self._loop, self._connected)
             self._connector.start()
         else:
-            self._listener = Listener(path)
+            self._listener = Listener(self.path)
             self._listener.serve(self._loop, self._connected)
 
     # --- ethdev: life -------------------------------------------------------------------------------------------
@@ -196,6 +212,8 @@ class VhostDevice(Device, Backend):
         session = self._session
         if session is not None:
             session.close("the port was closed")
+        if self._misses is not None:
+            self._misses.close()
 
     def reset(self) -> None:
         """Go on with every broken ring behind what broke it."""
@@ -211,9 +229,8 @@ class VhostDevice(Device, Backend):
         """Return the callback for the ring as negotiated; None without a ring."""
         return self._entry(self._queues[TX][queue])
 
-    @staticmethod
-    def _entry(queue: Queue) -> BurstEntry | None:
-        callback = queue.callback()
+    def _entry(self, queue: Queue) -> BurstEntry | None:
+        callback = None if self._paused else queue.callback()
         return BurstEntry(callback, queue.address) if callback is not None else None
 
     def _configured(self) -> list[Queue]:
@@ -282,11 +299,29 @@ class VhostDevice(Device, Backend):
         session.attach(self._loop)
         return session
 
+    @contextmanager
+    def paused(self, session: Session) -> Iterator[None]:
+        """Give no callbacks within; see `Backend.paused`."""
+        try:
+            self._paused = True
+            self._refresh()
+            yield
+        finally:
+            self._paused = False
+            self._refresh()
+
+    def on_translations(self, session: Session) -> None:
+        """Let queues go on that waited for what was told."""
+        if self._misses is not None and session.iotlb is not None:
+            self._misses.resume(session.iotlb)
+
     def on_vring_ready(self, session: Session, vring: Vring) -> None:
         """Take a ring into use."""
         queue, word = self._queue_of(vring), session.features or 0
         with self._lock:
-            queue.bind(vring, word, session.dirty_log if has(word, VHOST_F_LOG_ALL) else None)
+            log = session.dirty_log if has(word, VHOST_F_LOG_ALL) else None
+            behind = self._misses is not None and has(word, VIRTIO_F_IOMMU_PLATFORM)
+            queue.bind(vring, word, log, self._misses.fd if self._misses and behind else -1)
         self._tell(queue, True)
 
     def on_vring_stopped(self, session: Session, vring: Vring) -> int:
@@ -308,6 +343,11 @@ class VhostDevice(Device, Backend):
         direction: Direction = RX if vring.index % 2 else TX
         return self._queues[direction][vring.index // 2]
 
+    def _refresh(self) -> None:
+        """Have ethdev take the queues' functions again; no lcore is inside one that we don't give any more."""
+        if hasattr(self, "port"):  # a front end may be faster than the port's registration
+            self.port.refresh()
+
     def _tell(self, queue: Queue, ready: bool) -> None:
         """Have ethdev take the queue's function again, and tell what changed."""
         up = self._queues[RX][0].bound and self._queues[TX][0].bound
@@ -315,8 +355,8 @@ class VhostDevice(Device, Backend):
         if changed:
             self._link = Link(up, SPEED)
             log.info(f"{self.name}: link {'up' if up else 'down'}")
-        if hasattr(self, "port"):  # a front end may be faster than the port's registration
-            self.port.refresh()
+        self._refresh()
+        if hasattr(self, "port"):
             self.port.notify(Event.QUEUE_STATE, (queue.direction.name, queue.number, ready))
             if changed:
                 self.port.notify(Event.INTR_LSC, self._link)

@@ -16,7 +16,6 @@ __all__ = ["DRIVER"]
 
 NOT_YET = {
     "dequeue-zero-copy": "packets are always copied; DPDK dropped it in 20.11",
-    "iommu-support": "the front end's memory is used without an IOTLB",
     "tso": "no segmentation offload is negotiated",
     "ext-buffer": "long packets are chained over several mbufs",
 }
@@ -43,6 +42,7 @@ def probe(context: ProbeContext, name: str, arguments: dict[str, Any]) -> Any:
         queue_pairs=arguments["queues"],
         client=arguments["client"],
         linear=arguments["linear-buffer"],
+        iommu=arguments["iommu-support"],
         postcopy=arguments["postcopy-support"],
     )
 
@@ -63,6 +63,7 @@ DRIVER = VdevDriver(
             "queues": Parameter(integer(1, MAX_QUEUE_PAIRS), default=1),
             "client": Parameter(flag, default=False),
             "linear-buffer": Parameter(flag, default=False),
+            "iommu-support": Parameter(flag, default=False),
             "postcopy-support": Parameter(flag, default=False),
             "legacy-ol-flags": Parameter(flag, default=False),  # no offload is negotiated: both ways are the same
             **{switch: Parameter(flag, default=False) for switch in NOT_YET},

@@ -21,7 +21,7 @@ QUEUE: Final[np.dtype[Any]] = le_struct(
     "vhost_queue",
     384,
     # Line 0: read at the start of each burst.
-    halt="i8",  # FAULT_* of what broke the queue, 0 while it is sound; written last
+    halt="i8",  # why its callback does nothing: FAULT_* of what broke it, or WAITING; 0 while it runs; written last
     desc="i8",  # host addresses of the three parts of the ring
     avail="i8",
     used="i8",
@@ -48,7 +48,7 @@ QUEUE: Final[np.dtype[Any]] = le_struct(
     faults="i8",  # times this queue was broken
     idle="i8",  # empty polls in a row, up to IDLE_MAX
     # Line 3.
-    halt_index="i8",  # ring slot or descriptor of the fault
+    halt_index="i8",  # ring slot or descriptor of the fault, or of the address that is missing
     halt_word="i8",  # the offending word
     multicast="i8",
     broadcast="i8",
@@ -59,7 +59,10 @@ QUEUE: Final[np.dtype[Any]] = le_struct(
     # Lines 4 and 5.
     header=("i8", 2),  # transmit: the header being written
     sizes=("i8", 8),  # packets by length, see SIZE_BINS
-    unused2=("i8", 6),
+    miss_fd="i8",  # behind an IOMMU: the eventfd that tells of a missing translation; else -1
+    miss_access="i8",  # what the address in `halt_word` was wanted for
+    misses="i8",  # times a translation was missing
+    unused=("i8", 3),
 )
 QUEUE_SIZE: Final = QUEUE.itemsize
 QUEUE_HEADER: Final = offset_of(QUEUE, "header")
@@ -98,6 +101,8 @@ FAULT_INDIRECT: Final = 8
 FAULT_INDIRECT_LENGTH: Final = 9
 FAULT_INDIRECT_ADDRESS: Final = 10
 FAULT_PIECES: Final = 11
+FAULT_PERMISSION: Final = 12
+WAITING: Final = 64  # no fault: the translation of the address in `halt_word` is missing
 FAULT_TEXTS: Final[dict[int, str]] = {
     FAULT_AVAIL_INDEX: "the available index moved by more than the ring holds",
     FAULT_HEAD: "an available entry names a descriptor outside the table",
@@ -109,6 +114,7 @@ FAULT_TEXTS: Final[dict[int, str]] = {
     FAULT_INDIRECT: "an indirect descriptor has a next, or stands in an indirect table",
     FAULT_INDIRECT_LENGTH: "an indirect table's length is zero, no multiple of 16 or more than the ring holds",
     FAULT_INDIRECT_ADDRESS: "an indirect table is not inside the front end's memory",
+    FAULT_PERMISSION: "the IOMMU does not allow what has to be done to a buffer",
     FAULT_PIECES: "the chains of one packet have more pieces than the ring has entries",
 }
 

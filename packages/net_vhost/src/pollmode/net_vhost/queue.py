@@ -34,6 +34,7 @@ from .control import adopt_ring, heal_ring
 from .layout import (
     CACHE_LINE,
     FAULT_NONE,
+    FAULT_PERMISSION,
     FAULT_TEXTS,
     MAX_SEGMENTS,
     QUEUE,
@@ -45,11 +46,12 @@ from .layout import (
     VARIANT_NONE,
     VECTOR,
     VECTOR_SPARE,
+    WAITING,
 )
 from .rx import make_rx
 from .tx import make_tx
 
-COUNTERS = ("packets", "bytes", "errors", "missed", "nombuf", "calls", "faults", "multicast", "broadcast")
+COUNTERS = ("packets", "bytes", "errors", "missed", "nombuf", "calls", "faults", "misses", "multicast", "broadcast")
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,12 @@ class Queue:
 
     # --- the ring -----------------------------------------------------------------------------------------------
 
-    def bind(self, vring: Vring, features: int, log: MappedFile | None = None) -> None:
-        """Work on `vring`, marking written pages in `log` if there is one. There is a callback from now on."""
+    def bind(self, vring: Vring, features: int, log: MappedFile | None = None, miss_fd: int = -1) -> None:
+        """Work on `vring`. There is a callback from now on.
+
+        It marks written pages in `log` if there is one. Behind an IOMMU `miss_fd` is the eventfd it writes when an
+        address has no translation yet; see `missing`.
+        """
         variant = variant_for(self.direction, features)
         self._logged = int(log is not None)
         callback_for(self.direction, variant, self._logged)
@@ -121,6 +127,7 @@ class Queue:
         record["vector"], record["vector_size"] = self._vector.ctypes.data, len(self._vector)
         record["desc"], record["avail"], record["used"] = vring.desc, vring.avail, vring.used
         record["num"], record["regions"], record["call_fd"] = vring.num, vring.regions, vring.call_fd
+        record["miss_fd"], record["miss_access"] = miss_fd, 0
         record["event_idx"] = has(features, VIRTIO_RING_F_EVENT_IDX)
         record["idle"] = 0
         record["halt"] = FAULT_NONE
@@ -149,7 +156,7 @@ class Queue:
     @property
     def broken(self) -> bool:
         """Whether the front end broke the ring."""
-        return self.bound and bool(self._record["halt"][0] != FAULT_NONE)
+        return self.bound and int(self._record["halt"][0]) not in (FAULT_NONE, WAITING)
 
     def heal(self) -> None:
         """Go on with a broken ring behind the entry that broke it, which is given back empty."""
@@ -160,11 +167,33 @@ class Queue:
         """Return what broke the ring, None for a sound one."""
         record = self._record[0]
         code, index, word = int(record["halt"]), int(record["halt_index"]), int(record["halt_word"])
-        if not self.bound or code == FAULT_NONE:
+        if not self.bound or code in (FAULT_NONE, WAITING):
             return None
         where = f"{self.direction.name} queue {self.number} (ring {self.ring})"
         text = f"the front end broke {where}: {FAULT_TEXTS[code]}; at {index}, word {word:#x}"
         return DeviceFault(text, queue=self.ring, index=index, word=word)
+
+    # --- behind an IOMMU ----------------------------------------------------------------------------------------
+
+    def missing(self) -> tuple[int, int] | None:
+        """Return the address whose translation the queue waits for, and what it is wanted for (ACCESS_*)."""
+        record = self._record[0]
+        if not self.bound or int(record["halt"]) != WAITING:
+            return None
+        return int(record["halt_word"]), int(record["miss_access"])
+
+    def take_denied(self) -> tuple[int, int] | None:
+        """Return, once, the address that broke the queue because its translation does not allow what was wanted."""
+        record = self._record[0]
+        access = int(record["miss_access"])
+        if not self.bound or int(record["halt"]) != FAULT_PERMISSION or access == 0:
+            return None
+        record["miss_access"] = 0
+        return int(record["halt_word"]), access
+
+    def resume(self) -> None:
+        """Go on where a translation was missing."""
+        self._record["halt"] = FAULT_NONE
 
     # --- statistics ---------------------------------------------------------------------------------------------
 

@@ -23,7 +23,18 @@ from pollmode.eal.jit import (
     store_release16,
     write_eventfd,
 )
-from pollmode.vhost.memory import REGION_DELTA, REGIONS_HIT, reach, translate
+from pollmode.vhost.memory import (
+    ACCESS_READ,
+    REGION_DELTA,
+    REGION_LENGTH,
+    REGION_START,
+    REGIONS_ACCESS,
+    REGIONS_HIT,
+    REGIONS_TABLE,
+    find,
+    locate,
+    reach,
+)
 from pollmode.vhost.virtqueue import (
     AVAIL_ELEM_SIZE,
     AVAIL_FLAGS,
@@ -50,12 +61,14 @@ from .layout import (
     FAULT_LOOP,
     FAULT_NEXT,
     FAULT_NONE,
+    FAULT_PERMISSION,
     FAULT_PIECES,
     QUEUE,
     QUEUE_SIZES,
     VECTOR_ADDRESS,
     VECTOR_LENGTH,
     VECTOR_SIZE,
+    WAITING,
 )
 from .log import log_buffer, log_entries, log_head
 
@@ -79,7 +92,7 @@ def break_queue(queue: int, code: int, index: int, word: int) -> None:
 
 @inlined
 def enter(queue: int) -> int:
-    """Begin a burst: return how many available entries wait, -1 when the queue is broken.
+    """Begin a burst: return how many available entries wait, -1 when the queue is broken or waits.
 
     An index that moved by more than the ring holds breaks the queue: nothing waits.
     """
@@ -95,6 +108,29 @@ def enter(queue: int) -> int:
 
 
 @compiled
+def refuse(queue: int, code: int, index: int, address: int, access: int) -> None:
+    """Stop at an address that is not translated for `access`.
+
+    Without an IOMMU that breaks the queue. Behind one the queue waits until the front end has told the translation; it
+    breaks when there is one that does not allow the access, or when nothing is missing but the pieces lie apart.
+    """
+    q = record(queue, QUEUE)
+    table = load64(q.regions + REGIONS_TABLE)
+    if q.miss_fd < 0 or address < 0 or find(table, address, access) != 0:
+        break_queue(queue, code, index, address)
+        return
+    q.miss_access = access
+    if find(table, address, 0) != 0:
+        break_queue(queue, FAULT_PERMISSION, index, address)
+    else:
+        q.halt_index = index
+        q.halt_word = address
+        q.misses += 1
+        q.halt = WAITING
+    write_eventfd(q.miss_fd)
+
+
+@compiled
 def add_pieces(queue: int, filled: int, index: int, address: int, length: int) -> int:
     """Append a buffer's pieces in our address space to the vector; return its new length, -1 on a fault.
 
@@ -106,7 +142,7 @@ def add_pieces(queue: int, filled: int, index: int, address: int, length: int) -
     while length > 0:
         run = min(length, reach(regions, address))
         if run == 0:
-            break_queue(queue, FAULT_ADDRESS, index, address)
+            refuse(queue, FAULT_ADDRESS, index, address, load64(regions + REGIONS_ACCESS))
             return -1
         if filled >= q.vector_size:
             break_queue(queue, FAULT_PIECES, index, filled)
@@ -131,9 +167,11 @@ def indirect_table(queue: int, index: int, address: int, word: int) -> int:
     if length == 0 or length % VRING_DESC_SIZE != 0 or length // VRING_DESC_SIZE > q.num:
         break_queue(queue, FAULT_INDIRECT_LENGTH, index, length)
         return 0
-    table = translate(q.regions, address, length)
+    table = locate(q.regions, address, length, ACCESS_READ)
     if table == 0:
-        break_queue(queue, FAULT_INDIRECT_ADDRESS, index, address)
+        known = find(load64(q.regions + REGIONS_TABLE), address, ACCESS_READ)
+        missing = address if known == 0 else load64(known + REGION_START) + load64(known + REGION_LENGTH)
+        refuse(queue, FAULT_INDIRECT_ADDRESS, index, missing, ACCESS_READ)
     return table
 
 

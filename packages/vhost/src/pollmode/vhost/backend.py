@@ -11,6 +11,7 @@ addresses are mapped, its descriptors are open and nothing in the vring changes.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from pollmode.vhost.messages import Protocol
@@ -58,6 +59,19 @@ class Backend:
         Called before its memory goes, its descriptors change, or anything about it changes.
         """
         return vring.base
+
+    def paused(self, session: Session) -> AbstractContextManager[None]:
+        """Keep every thread of the driver's out of all rings within this context; they run on behind it.
+
+        For what changes under running rings: the translations of an IOMMU.
+        """
+        return nullcontext()
+
+    def on_translations(self, session: Session) -> None:
+        """The front end told translations (`session.iotlb`): a ring that waits for one may go on. Called `paused`.
+
+        A driver that offers VIRTIO_F_IOMMU_PLATFORM asks for what is missing with `iotlb.ask`.
+        """
 
     def on_mtu(self, session: Session, mtu: int) -> bool:
         """The front end announces its MTU, 68 to 65535; False refuses it."""

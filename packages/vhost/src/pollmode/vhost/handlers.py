@@ -11,9 +11,10 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pollmode.vhost import postcopy
+from pollmode.vhost import iotlb, postcopy
 from pollmode.vhost.connection import Connection, Message
 from pollmode.vhost.faults import MalformedMessage, RefusedMessage
+from pollmode.vhost.iotlb import Iotlb
 from pollmode.vhost.mapping import MappedFile, MappedRegion, check_entries, identity, map_region, map_table, unmap
 from pollmode.vhost.memory import ADDRESS_LIMIT, MAX_REGIONS
 from pollmode.vhost.messages import (
@@ -35,8 +36,10 @@ from pollmode.vhost.virtqueue import (
     MAX_QUEUE_SIZE,
     STATUS_RESET,
     VHOST_F_LOG_ALL,
+    VIRTIO_F_IOMMU_PLATFORM,
     feature_names,
     features,
+    has,
     valid_size,
 )
 from pollmode.vhost.vring import Vring, check_eventfd
@@ -77,6 +80,7 @@ def _set_features(session: Session, message: Message) -> None:
         raise MalformedMessage("other features while rings run; only VHOST_F_LOG_ALL may change then", word=word)
     session.stop_rings()
     session.features = word
+    session.iotlb = (session.iotlb or Iotlb()) if has(word, VIRTIO_F_IOMMU_PLATFORM) else None
     session.owner.on_features(session, word)
     session.start_rings()
 
@@ -207,7 +211,7 @@ def _set_vring_addr(session: Session, message: Message) -> None:
     session.stop_ring(vring)
     vring.user_addresses = (desc, avail, used)
     vring.log_address = log_address if logged else -1
-    if vring.num and session.memory:
+    if vring.num and session.memory and session.iotlb is None:
         vring.locate([mapped.region for mapped in session.memory])
     session.start_ring(vring)
 
@@ -265,7 +269,7 @@ def _reset_owner(session: Session, message: Message) -> None:
     session.reset_rings()
     session.replace_memory([])
     session.replace_log(None)
-    session.features = None
+    session.features = session.iotlb = None
     session.status = STATUS_RESET
 
 
@@ -345,6 +349,7 @@ HANDLERS: dict[int, Handler] = {
     Request.SEND_RARP: _send_rarp,
     Request.NET_SET_MTU: _net_set_mtu,
     Request.SET_BACKEND_REQ_FD: _set_backend_req_fd,
+    Request.IOTLB_MSG: iotlb.serve,
     **postcopy.POSTCOPY_HANDLERS,
     Request.RESET_DEVICE: _reset_device,
     Request.GET_MAX_MEM_SLOTS: _get_max_mem_slots,

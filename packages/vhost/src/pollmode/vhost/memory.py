@@ -110,6 +110,15 @@ def translate(regions: int, address: int, length: int) -> int:
 
 
 @compiled
+def locate(regions: int, address: int, length: int, access: int) -> int:
+    """Return where `length` bytes at `address` lie, if all of one range allows `access`; else 0. Remembers no hit."""
+    region = find(load64(regions + REGIONS_TABLE), address, access)
+    if region == 0 or not _inside(region, address, length):
+        return 0
+    return address + load64(region + REGION_DELTA)
+
+
+@compiled
 def guest_address(table: int, host: int) -> int:
     """Return the guest address of what lies at `host` in this process, -1 when that is in no range of the table."""
     for index in range(load64(table)):
@@ -118,6 +127,10 @@ def guest_address(table: int, host: int) -> int:
         if _inside(region, address, 0):
             return address
     return -1
+
+
+Range = tuple[int, int, int, int]
+"""Start, length, delta and access, as in a REGION."""
 
 
 class RangeTable:
@@ -131,16 +144,38 @@ class RangeTable:
         self._rows = np.zeros(capacity + 1, REGION)
         self.address: int = self._rows.ctypes.data
 
-    def fill(self, ranges: Sequence[tuple[int, int, int, int]]) -> None:
-        """Replace the ranges by these (start, length, delta, access), which don't overlap.
+    @property
+    def count(self) -> int:
+        """How many ranges there are."""
+        return int(self._rows["start"][0])
+
+    def fill(self, ranges: Sequence[Range]) -> None:
+        """Replace all ranges by these, which don't overlap; see `replace`."""
+        self.replace(0, self.count, sorted(ranges))
+
+    def replace(self, first: int, last: int, ranges: Sequence[Range]) -> None:
+        """Replace the ranges from number `first` up to `last` by these, in order.
 
         Only while no compiled code uses the table. Raises ValueError for more than fit.
         """
-        if len(ranges) > self.capacity:
-            raise ValueError(f"at most {self.capacity} ranges, not {len(ranges)}")
-        self._rows["start"][0] = 0
-        self._rows[1 : len(ranges) + 1] = np.array(sorted(ranges), REGION)
-        self._rows["start"][0] = len(ranges)
+        count = self.count
+        size = count - (last - first) + len(ranges)
+        if size > self.capacity:
+            raise ValueError(f"at most {self.capacity} ranges, not {size}")
+        tail = self._rows[last + 1 : count + 1].copy()
+        self._rows[first + 1 : first + 1 + len(ranges)] = np.array(ranges, REGION)
+        self._rows[first + 1 + len(ranges) : size + 1] = tail
+        self._rows["start"][0] = size
+
+    def rows(self, first: int, last: int) -> list[Range]:
+        """Return the ranges from number `first` up to `last`."""
+        return [(int(s), int(n), int(d), int(a)) for s, n, d, a in self._rows[first + 1 : last + 1]]
+
+    def touching(self, start: int, end: int) -> tuple[int, int]:
+        """Return numbers: from `first` up to `last` are the ranges that hold any address from `start` to `end`."""
+        held = self._rows[1 : self.count + 1]
+        ends = held["start"] + (held["length"] - 1)
+        return int(np.searchsorted(ends, start, "left")), int(np.searchsorted(held["start"], end, "right"))
 
 
 class RegionsRecord:
@@ -167,8 +202,12 @@ class RegionsRecord:
 
     def use(self, table: RangeTable, access: int) -> None:
         """Translate through a table, what may be accessed so; the last hit is forgotten."""
-        self._record["hit"] = 0
+        self.forget_hit()
         self._record["table"], self._record["access"] = table.address, access
+
+    def forget_hit(self) -> None:
+        """Have the next translation search the table."""
+        self._record["hit"] = 0
 
 
 def overlap(regions: Sequence[tuple[int, int]]) -> tuple[int, int] | None:

@@ -28,6 +28,7 @@ MEMORY_HEAD = struct.Struct("<II")  # regions, padding
 MEMORY_REGION = struct.Struct("<QQQQ")  # guest address, size, user address, offset in the file
 SINGLE_REGION = struct.Struct("<Q")  # padding before one region
 LOG_AREA = struct.Struct("<QQ")  # size, offset in the file
+IOTLB = struct.Struct("<QQQBB6x")  # I/O virtual address, size, user address, access, type
 
 MAX_FDS = MAX_REGIONS
 MAX_PAYLOAD = 1024  # larger than every networking message; nothing longer is read
@@ -118,7 +119,6 @@ def protocol_names(word: int) -> str:
 
 
 REFUSED: dict[int, str] = {
-    Request.IOTLB_MSG: "an IOMMU between guest and back end",
     Request.SET_VRING_ENDIAN: "cross-endian legacy guests",
     Request.GET_CONFIG: "a configuration space on the back end's side",
     Request.SET_CONFIG: "a configuration space on the back end's side",
@@ -166,6 +166,7 @@ RULES: dict[int, Rule] = {
     Request.SEND_RARP: Rule((U64.size,)),
     Request.NET_SET_MTU: Rule((U64.size,)),
     Request.SET_BACKEND_REQ_FD: Rule((0,), fds=1),
+    Request.IOTLB_MSG: Rule((IOTLB.size,)),
     Request.POSTCOPY_ADVISE: Rule((0,), replies=True),
     Request.POSTCOPY_LISTEN: Rule((0,)),
     Request.POSTCOPY_END: Rule((0,), replies=True),

@@ -25,6 +25,7 @@ from pollmode.vhost.backend import Backend
 from pollmode.vhost.connection import Connection, Message
 from pollmode.vhost.faults import MalformedMessage, PeerGone, PeerTimeout, RefusedMessage
 from pollmode.vhost.handlers import HANDLERS
+from pollmode.vhost.iotlb import Iotlb, Unknown, ask
 from pollmode.vhost.mapping import MappedFile, MappedRegion, unmap
 from pollmode.vhost.messages import (
     FLAG_NEED_REPLY,
@@ -100,6 +101,7 @@ class Session:
         self.vrings: dict[int, Vring] = {}
         self.memory: list[MappedRegion] = []
         self.dirty_log: MappedFile | None = None
+        self.iotlb: Iotlb | None = None  # only with VIRTIO_F_IOMMU_PLATFORM
         self.postcopy = PostCopy()
         self.closed = False
         self._backend_channel: Connection | None = None
@@ -303,7 +305,11 @@ class Session:
         complete = vring.num and vring.user_addresses and vring.kicked and self.memory and self.features is not None
         if vring.running or not enabled or not complete:
             return
-        vring.place([mapped.region for mapped in self.memory])
+        try:
+            vring.place([mapped.region for mapped in self.memory], self.iotlb)
+        except Unknown as unknown:  # its translation will start it
+            ask(self, unknown.address, unknown.access)
+            return
         vring.running = True
         log.info(f"{self.name}: {vring} ready")
         self.owner.on_vring_ready(self, vring)
@@ -335,6 +341,8 @@ class Session:
         """Take these regions as the front end's memory; what is not among them is unmapped. Rings must be stopped."""
         kept = {id(region.file) for region in regions}
         old, self.memory = self.memory, regions
+        if self.iotlb is not None:
+            self.iotlb.clear()  # of addresses that lie elsewhere now
         self.postcopy.watch(regions)
         unmap([region for region in old if id(region.file) not in kept], entangled=self._entangled)
 
@@ -354,11 +362,15 @@ class Session:
 
     def notify_config_change(self) -> bool:
         """Tell the front end that the device's configuration changed; False when it gave us no channel for that."""
+        return self.tell_front_end(BackendRequest.CONFIG_CHANGE_MSG)
+
+    def tell_front_end(self, request: BackendRequest, payload: bytes = b"") -> bool:
+        """Send a request of ours that has no answer; False when the front end gave us no channel for that."""
         with self._lock:
             if self._backend_channel is None:
                 return False
             try:
-                self._backend_channel.send(BackendRequest.CONFIG_CHANGE_MSG, VERSION)
+                self._backend_channel.send(request, VERSION, payload)
             except (PeerGone, PeerTimeout) as error:
                 log.warning(f"{self.name}: the channel for our requests is lost: {error}")
                 self.set_backend_channel(None)

@@ -5,10 +5,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+from typing import TYPE_CHECKING
 
 from pollmode.vhost.connection import close_fd
 from pollmode.vhost.faults import MalformedMessage
-from pollmode.vhost.memory import Region, RegionsRecord, user_to_host
+from pollmode.vhost.memory import (
+    ACCESS_BOTH,
+    ACCESS_READ,
+    ACCESS_WRITE,
+    ADDRESS_LIMIT,
+    Region,
+    RegionsRecord,
+    user_to_host,
+)
 from pollmode.vhost.virtqueue import (
     AVAIL_ALIGN,
     DESC_ALIGN,
@@ -17,6 +26,9 @@ from pollmode.vhost.virtqueue import (
     desc_size,
     used_size,
 )
+
+if TYPE_CHECKING:
+    from pollmode.vhost.iotlb import Iotlb
 
 __all__ = ["Vring", "check_eventfd"]
 
@@ -30,7 +42,7 @@ class Vring:
     - `num`: entries; `base`: the available index to begin with
     - `desc`, `avail`, `used`: addresses in this process, 0 while the ring is stopped
     - `kick_fd`, `call_fd`, `err_fd`: eventfds of the front end, -1 when there is none; the session owns them
-    - `regions`: address of this ring's own REGIONS record, for `translate`
+    - `regions`: address of this ring's own REGIONS record, for `translate`; behind an IOMMU it has the IOTLB's ranges
     - `memory`: address of the table of the guest's memory, for `guest_address`
     - `log_address`: guest address of the used ring for dirty logging, or -1 when it is not logged
     """
@@ -62,21 +74,39 @@ class Vring:
         """Address of the table of the guest's memory."""
         return self._record.table.address
 
-    def locate(self, regions: list[Region]) -> tuple[int, int, int]:
-        """Return where descriptors, available and used ring lie in this process.
+    def forget_hit(self) -> None:
+        """Have the next translation search the table, which changed. Only while no thread uses the ring."""
+        self._record.forget_hit()
 
-        Raises MalformedMessage when one is not whole inside one region, or not aligned.
-        """
+    def _parts(self) -> list[tuple[str, int, int, int, int]]:
+        """What each part is, its address as the front end names it, its size, alignment, and what we do there."""
         if self.user_addresses is None:
             raise MalformedMessage(f"{self}: its addresses were not given", queue=self.index)
-        parts = (
-            ("descriptor table", desc_size(self.num), DESC_ALIGN),
-            ("available ring", avail_size(self.num), AVAIL_ALIGN),
-            ("used ring", used_size(self.num), USED_ALIGN),
-        )
+        desc, avail, used = self.user_addresses
+        return [
+            ("descriptor table", desc, desc_size(self.num), DESC_ALIGN, ACCESS_READ),
+            ("available ring", avail, avail_size(self.num), AVAIL_ALIGN, ACCESS_READ),
+            ("used ring", used, used_size(self.num), USED_ALIGN, ACCESS_BOTH),
+        ]
+
+    def lies_in(self, start: int, end: int) -> bool:
+        """Tell whether a part of the ring lies in these I/O virtual addresses, `end` excluded."""
+        if self.user_addresses is None:
+            return False
+        return any(address < end and start < address + size for _, address, size, _, _ in self._parts())
+
+    def locate(self, regions: list[Region], iotlb: Iotlb | None = None) -> tuple[int, int, int]:
+        """Return where descriptors, available and used ring lie in this process.
+
+        With an `iotlb` their addresses are I/O virtual ones, else the front end's own. Raises MalformedMessage when one
+        is not whole inside one region, or not aligned; Unknown for one that the front end has to translate first.
+        """
         found: list[int] = []
-        for (what, size, align), address in zip(parts, self.user_addresses, strict=True):
-            here = user_to_host(regions, address, size)
+        for what, address, size, align, access in self._parts():
+            if iotlb is None:
+                here = user_to_host(regions, address, size)
+            else:
+                here = iotlb.host(address, size, access) if address + size <= ADDRESS_LIMIT else 0
             if not here or here % align:
                 problem = f"not aligned to {align}" if here else f"not inside one memory region with its {size} bytes"
                 raise MalformedMessage(f"{self}: its {what} at {address:#x} is {problem}", queue=self.index)
@@ -84,10 +114,12 @@ class Vring:
         desc, avail, used = found
         return desc, avail, used
 
-    def place(self, regions: list[Region]) -> None:
-        """Take the places `locate` finds, and the regions for `translate`."""
-        self.desc, self.avail, self.used = self.locate(regions)
+    def place(self, regions: list[Region], iotlb: Iotlb | None = None) -> None:
+        """Take the places `locate` finds, and the regions, or the IOTLB, for `translate`."""
+        self.desc, self.avail, self.used = self.locate(regions, iotlb)
         self._record.fill(regions)
+        if iotlb is not None:
+            self._record.use(iotlb.table, ACCESS_READ if self.index % 2 else ACCESS_WRITE)
 
     def displace(self) -> None:
         """Forget the places: the memory may go now."""
