@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.guest import Guest, Nic, require_guest, write_initramfs
+from support.guest import PATIENCE, Guest, Nic, require_guest, write_initramfs
 from support.program import Program
 
 from pollmode.vhost.virtqueue import (
@@ -56,7 +56,7 @@ def start_testpmd(*vdevs: str, app: list[str]) -> Program:
     options = ["--total-num-mbufs=8192", "--disable-link-check", "--stats-period=1", *app]
     program = Program([TESTPMD, *eal, "--", *options])
     try:
-        program.wait_for("NIC statistics for port 0")
+        program.wait_for("NIC statistics for port 0", seconds=PATIENCE)
     except AssertionError:
         program.close()
         raise

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from support.initramfs import DONE, PROGRAMS, READY, find_program, make_initramfs
-from support.program import PATIENCE, Program
+from support.program import Program
 
 QEMU = "qemu-system-x86_64"
 KERNEL = Path(os.environ.get("POLLMODE_GUEST_KERNEL", Path(__file__).parents[2] / ".peers" / "kernel"))
 INSTALL = "apt-get install qemu-system-x86 busybox-static ethtool && .ci/guest-kernel"
 
 MEMORY = 192  # MiB
-BOOT_SECONDS = 240.0
-"""An emulated CPU boots in 5 s, and in a minute where others want the cores."""
+PATIENCE = 240.0
+"""Seconds for anything to come. An emulated CPU boots in 5 s, and in a minute where others want the cores."""
 
 
 def require_guest() -> None:
@@ -84,7 +84,7 @@ class Guest(Program):
 
     def wait_for_boot(self) -> None:
         """Wait until it has booted, or booted again, and takes commands."""
-        self._read_to = self.wait_for(rf"{READY}\r?\n", after=self._read_to, seconds=BOOT_SECONDS).end()
+        self._read_to = self.wait_for(rf"{READY}\r?\n", after=self._read_to, seconds=PATIENCE).end()
 
     def ask(self, command: str, *, seconds: float = PATIENCE) -> tuple[int, str]:
         """Run a line of shell in the guest; return its exit status and what it printed."""
