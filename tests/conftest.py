@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -24,6 +25,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root: run the tests with sudo"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime_directory() -> Iterator[str]:
+    """A runtime directory of the session's own: what a killed program leaves of its files and sockets goes with it."""
+    with pytest.MonkeyPatch.context() as patched, tempfile.TemporaryDirectory(prefix="run-") as folder:
+        patched.setenv("RUNTIME_DIRECTORY", folder)
+        yield folder
 
 
 @pytest.fixture
