@@ -88,7 +88,7 @@ def test_a_line_that_is_no_command_is_refused_in_dpdks_words(line: str, refusal:
     [
         ("shwo port info 0", "show port info|stats <port>|all"),
         ("show prot stats all", "show port info|stats <port>|all"),
-        ("set brust 5", "set burst <number>"),
+        ("set brust 5", "set burst <count>"),
         ("frobnicate", None),
     ],
 )
@@ -107,8 +107,8 @@ def test_what_may_come_next_is_offered() -> None:
 
 
 def test_the_bottom_bar_tells_what_a_line_can_become() -> None:
-    assert bottom_help(SMALL, "set b") == "set burst <number>: Set the burst."
-    assert bottom_help(SMALL, "set ") == "set burst <number>   set eth-peer <port> <mac>"
+    assert bottom_help(SMALL, "set b") == "set burst <count>: Set the burst."
+    assert bottom_help(SMALL, "set ") == "set burst <count>   set eth-peer <port> <mac>"
     assert bottom_help(SMALL, "x") == "no command begins so"
 
 

@@ -133,6 +133,10 @@ class Forwarding:
         if port.id in self._before:
             self._before[port.id] = port.stats()
 
+    def port_gone(self, port: Port) -> None:
+        """Forget a port: another one may get its number."""
+        self._before.pop(port.id, None)
+
     def _launch(self, engine: engines.Engine, passes: int) -> None:
         self._works["passes"] = passes
         for place, core in enumerate(self.plan.cores):

@@ -38,6 +38,7 @@ def start_ports(session: Session, ports: Sequence[Port], *, strict: bool = False
             done = "start" if port.state is State.CONFIGURED else "configure"
             warn(f"Fail to {done} port {port.id}", error)
             return
+        session.verbose.follow(port)
         print(f"Port {port.id}: {mac_text(port.mac)}", flush=True)
         started += 1
     if started:
@@ -71,6 +72,7 @@ def close_ports(session: Session, ports: Sequence[Port]) -> None:
             continue
         if port.state is State.STARTED:
             port.stop()
+        session.verbose.leave(port)
         port.close()
         print(f"Port {port.id} is closed", flush=True)
         session.port_gone(port)

@@ -28,6 +28,7 @@ from pollmode.testpmd.report import (
 )
 from pollmode.testpmd.selection import Selection
 from pollmode.testpmd.tell import warn
+from pollmode.testpmd.verbose import Verbose
 
 __all__ = ["Session"]
 
@@ -45,6 +46,7 @@ class Session:
         self.ports = Ports(environment)
         environment.on_close(self.ports.close)
         self.bus = VdevBus(environment, self.ports)
+        self.verbose = Verbose(environment.memory)
         self.samples: dict[int, PortSample] = {}
         self.hide_zero_xstats = False
         self.over = False
@@ -93,11 +95,19 @@ class Session:
             return
         plan, burst = self.plan(), self.burst()
         self._close_forwarding()
-        self._forwarding = Forwarding(self.environment, self.ports, self.bringup.pool, self.options, plan, burst)
+        options = replace(self.options, tx_offloads=self._common_offloads(plan))
+        self._forwarding = Forwarding(self.environment, self.ports, self.bringup.pool, options, plan, burst)
         print(forward_config(self.options, plan))
         print(self.queue_config(burst), flush=True)
         self._forwarding.start(tx_first)
         self.running = True
+
+    def _common_offloads(self, plan: Plan) -> int:
+        """Return the transmit offloads that all ports have: the engine is one for all, and right for each."""
+        common = -1
+        for port in plan.ports:
+            common &= int(self.ports[port].config.tx_offloads)
+        return max(common, 0)
 
     def stop(self) -> None:
         """End forwarding and print what was counted."""
@@ -153,11 +163,14 @@ class Session:
     def port_gone(self, port: Port) -> None:
         """Drop what was kept for a port that was closed."""
         self.bringup.forget(port)
+        if self._forwarding is not None:
+            self._forwarding.port_gone(port)
         self.selection.remove_port(port.id)
         self.samples.pop(port.id, None)
 
     def close(self) -> None:
         """Give back forwarding's records and the pool; the ports are closed."""
+        self.verbose.close()
         self._close_forwarding()
         self.bringup.pool.free()
 

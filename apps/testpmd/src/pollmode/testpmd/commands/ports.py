@@ -103,6 +103,7 @@ def device_detach(session: Session, device: str) -> None:
 
 def _remove(session: Session, port: Port) -> bool:
     there = port.state is not State.CLOSED
+    session.verbose.leave(port)
     try:
         session.bus.detach(port)
     except PollmodeError as error:

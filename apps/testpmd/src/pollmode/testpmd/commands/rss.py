@@ -18,14 +18,39 @@ commands = Commands("config")
 
 NO_RSS = "the driver does not spread packets by hash"
 TYPE_NAMES = "|".join(RSS_TYPES.values())
-GROUPS = "all|default|none|level-default|level-outer|level-inner|ip|tcp|udp|sctp|tunnel|vlan"
+# Flow types by bit that a name of a group stands for (testpmd's rss_type_table); the others ask for no flow type.
+GROUPS = {
+    "ip": (2, 3, 7, 8, 9, 13, 15),
+    "udp": (5, 11, 17),
+    "tcp": (4, 10, 16),
+    "sctp": (6, 12),
+    "tunnel": (19, 20, 21),
+    "vlan": (25, 26),
+}
+EVERY_FLOW = (*range(2, 18), *range(23, 31), 32, 33, 36)
+NO_FLOWS = ("none", "default", "level-default", "level-outer", "level-inner")
 LARGEST_TABLE = 512
 
 
-@commands.add(f"port config all rss {{types:{GROUPS}|{TYPE_NAMES}}}")
+def _asked(types: str) -> int:
+    """Return the flow types, as bits, that a name asks for."""
+    if types in NO_FLOWS:
+        return 0
+    single = tuple(bit for bit, name in RSS_TYPES.items() if name == types)
+    return sum(1 << bit for bit in (EVERY_FLOW if types == "all" else GROUPS.get(types, single)))
+
+
+@commands.add(f"port config all rss {{types:all|{'|'.join((*NO_FLOWS, *GROUPS))}|{TYPE_NAMES}}}")
 def config_rss(session: Session, types: str) -> None:
     """Choose the flow types that packets are spread by."""
+    asked = _asked(types)
     for port in session.ports.available():
+        configured = asked & port.info().flow_type_rss_offloads
+        if configured != asked:
+            print(
+                f"Port {port.id} modified RSS hash function based on hardware support,"
+                f"requested:{asked:#x} configured:{configured:{'#' if configured else ''}x}"
+            )
         warn(
             "Multi-queue RSS mode isn't enabled.\n"
             f"Configuration of RSS hash at ethernet port {port.id} failed with error ({errno.EOPNOTSUPP}): "

@@ -56,6 +56,13 @@ def set_burst(session: Session, count: int) -> None:
     _at_next_start(session)
 
 
+@commands.add("set verbose {level:u16}")
+def set_verbose(session: Session, level: int) -> None:
+    """Print received packets (1), sent ones (2), both (3) or none (0)."""
+    print(f"Change verbose level from {session.verbose.level} to {level}", flush=True)
+    session.verbose.set(level, session.ports.available())
+
+
 @commands.add("set nbport {count:u16}")
 def set_port_count(session: Session, count: int) -> None:
     """Let only the first of the configured ports forward."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pollmode.eal.errors import InternalError
-from pollmode.testpmd.prompt.kinds import KINDS, Kind, choice
+from pollmode.testpmd.prompt.kinds import ANY, KINDS, Kind, choice
 
 if TYPE_CHECKING:
     from pollmode.testpmd.session import Session
@@ -95,7 +95,11 @@ def _token(part: str) -> Token:
         return Token(None, choice((part,)))
     inside = part.strip("{}")
     name, colon, kind = inside.rpartition(":")
-    return Token(name if colon else inside, KINDS.get(kind) or choice(kind.split("|")))
+    known = KINDS.get(kind)
+    if known is None:
+        return Token(name, choice(kind.split("|")))
+    argument = name if colon else inside
+    return Token(argument, replace(known, shown=f"<{argument}>") if known.shown == ANY else known)
 
 
 @dataclass(frozen=True)

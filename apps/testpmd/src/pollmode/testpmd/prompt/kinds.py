@@ -15,10 +15,12 @@ from pollmode.testpmd.option_table import MODES
 if TYPE_CHECKING:
     from pollmode.testpmd.session import Session
 
-__all__ = ["KINDS", "Kind", "choice"]
+__all__ = ["ANY", "KINDS", "Kind", "choice"]
 
 Words = Callable[["Session"], Sequence[str]]
 
+ANY = "<>"
+"""Shown as the name of its argument."""
 LONGEST_WORD = 127  # DPDK's STR_TOKEN_SIZE without the closing zero
 
 
@@ -93,16 +95,16 @@ KINDS: dict[str, Kind] = {
     "port": Kind("<port>", _number(16), _ports),
     "port|all": Kind("<port>|all", _port_or_all, _ports_or_all),
     "queue": Kind("<queue>", _number(16)),
-    "u8": Kind("<number>", _number(8)),
-    "u16": Kind("<number>", _number(16)),
-    "u32": Kind("<number>", _number(32)),
-    "u64": Kind("<number>", _number(64)),
-    "i32": Kind("<number>", _number(32, signed=True)),
+    "u8": Kind(ANY, _number(8)),
+    "u16": Kind(ANY, _number(16)),
+    "u32": Kind(ANY, _number(32)),
+    "u64": Kind(ANY, _number(64)),
+    "i32": Kind(ANY, _number(32, signed=True)),
     "mac": Kind("<mac>", _mac),
     "mode": Kind("|".join(MODES), choice(MODES).read, lambda session: MODES),
     "on|off": choice(("on", "off")),
-    "word": Kind("<word>", _word),
-    "list": Kind("<a,b,...>", _word),
-    "rest": Kind("<text>", str, rest=True),
+    "word": Kind(ANY, _word),
+    "list": Kind(ANY, _word),
+    "rest": Kind(ANY, str, rest=True),
 }
 """The kinds by the name that a form uses; any other text between braces is a choice of words."""

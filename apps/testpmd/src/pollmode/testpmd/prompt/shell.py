@@ -134,4 +134,5 @@ def _run_piped(session: Session) -> None:
     except OSError as error:
         if error.errno != errno.EIO:  # a terminal that went away is an end of the input
             raise
-    print(flush=True)
+    if session.running:
+        print(flush=True)  # what the end of forwarding prints begins a line

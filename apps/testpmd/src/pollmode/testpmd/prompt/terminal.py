@@ -39,7 +39,7 @@ def typed_lines(session: Session, grammar: Grammar, prompt: str) -> Iterator[str
     while True:
         with Stopper(lambda: _end(typed)) as stopper, patch_stdout(raw=True):
             try:
-                line = typed.prompt()
+                line = None if stopper.requested else typed.prompt()
             except EOFError:
                 line = None
             except KeyboardInterrupt:
