@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from support.net_vhost_rig import EVENTS, LEGACY, MERGEABLE, MODERN, Rig, frame
 
+from pollmode.net_vhost.layout import FEW, STREAM
 from pollmode.net_vhost.queue import RX
 
 
@@ -215,3 +216,54 @@ def test_linear_queue_drops_what_one_mbuf_cannot_hold(rx: Rig) -> None:
     assert rx.run() == 1
     assert rx.frames(1) == [frame(2048)]
     assert rx.counts()["errors"] == 1
+
+
+def post(rig: Rig, count: int) -> None:
+    for seed in range(count):
+        rig.ring.post([rig.buffer(bytes(12) + frame(64, seed))], writable=False)
+
+
+def test_few_packets_of_a_stream_are_held_back_once(make_rig: Callable[..., Rig]) -> None:
+    rx = make_rig(RX, MERGEABLE, num=64)
+    rx.queue._record["patience"] = 1 << 40
+    post(rx, STREAM)
+    assert rx.run() == STREAM
+    assert rx.run() == 0  # empty: the front end is slower than we are
+    post(rx, 3)
+    assert [rx.run(), rx.run()] == [0, 0]
+    assert rx.ring.used_index == STREAM
+    rx.queue._record["held"] = 1  # the time is over
+    assert rx.run() == 3
+    assert rx.ring.used_index == STREAM + 3
+    assert len(rx.frames(3)) == 3
+
+
+def test_many_packets_of_a_stream_are_not_held_back(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(RX, MERGEABLE, num=512)
+    rig.queue._record["patience"] = 1 << 40
+    post(rig, STREAM)
+    assert [rig.run(), rig.run()] == [STREAM, 0]
+    post(rig, FEW)
+    assert rig.run() == 32
+
+
+def test_packets_behind_a_small_burst_are_not_held_back(make_rig: Callable[..., Rig]) -> None:
+    rx = make_rig(RX, MERGEABLE, num=64)
+    rx.queue._record["patience"] = 1 << 40
+    post(rx, STREAM - 1)
+    assert [rx.run(), rx.run()] == [STREAM - 1, 0]
+    post(rx, 1)
+    assert rx.run() == 1
+
+
+def test_a_ring_bound_anew_holds_nothing_back(make_rig: Callable[..., Rig]) -> None:
+    rx = make_rig(RX, MERGEABLE, num=64)
+    rx.queue._record["patience"] = 1 << 40
+    post(rx, STREAM)
+    assert [rx.run(), rx.run()] == [STREAM, 0]
+    post(rx, 1)
+    assert rx.run() == 0
+    rx.queue.unbind()
+    rx.vring.base = STREAM
+    rx.queue.bind(rx.vring, rx.features)
+    assert rx.run() == 1

@@ -46,7 +46,7 @@ QUEUE: Final[np.dtype[Any]] = le_struct(
     nombuf="i8",  # receive: packets left in the ring because the pool was empty
     calls="i8",  # eventfd writes
     faults="i8",  # times this queue was broken
-    idle="i8",  # empty polls in a row, up to IDLE_MAX
+    stream="i8",  # receive: 1 when the last burst had STREAM packets or more
     # Line 3.
     halt_index="i8",  # ring slot or descriptor of the fault, or of the address that is missing
     halt_word="i8",  # the offending word
@@ -62,7 +62,9 @@ QUEUE: Final[np.dtype[Any]] = le_struct(
     miss_fd="i8",  # behind an IOMMU: the eventfd that tells of a missing translation; else -1
     miss_access="i8",  # what the address in `halt_word` was wanted for
     misses="i8",  # times a translation was missing
-    unused=("i8", 3),
+    lead="i8",  # receive: bursts that may still be held back, since the ring was found empty in a stream
+    held="i8",  # receive: polls before this cycle count bring nothing, 0 when no burst is held back
+    patience="i8",  # receive: cycles that a burst is held back
 )
 QUEUE_SIZE: Final = QUEUE.itemsize
 QUEUE_HEADER: Final = offset_of(QUEUE, "header")
@@ -85,8 +87,12 @@ MIN_FRAME: Final = 14  # an Ethernet header
 MAX_FRAME: Final = 65535 + 14  # an IP packet behind an Ethernet header
 MIN_RX_ROOM: Final = 64  # data bytes of an mbuf to receive into
 MAX_SEGMENTS: Final = 1024  # mbufs of one packet
-IDLE_MAX: Final = 8  # empty polls after which each further one waits
-IDLE_PAUSES: Final = 2  # PAUSE instructions of such a wait
+
+# Receive: staying behind a front end that is slower than we are, see rx.hold_back.
+STREAM: Final = 16  # packets of a burst that belongs to a stream
+FEW: Final = 256  # packets that are worth waiting for more
+LEAD: Final = 64  # bursts held back after an empty poll
+PATIENCE: Final = 1.6e-6  # seconds that a burst is held back
 
 # What the front end did: the code in `halt`, and its words in the fault's text.
 FAULT_NONE: Final = 0

@@ -16,6 +16,7 @@ from functools import cache
 
 import numpy as np
 
+from pollmode.eal.clock import cycles_per_second
 from pollmode.eal.errors import DeviceFault
 from pollmode.eal.jit import Callback
 from pollmode.mbuf import Mempool
@@ -37,6 +38,7 @@ from .layout import (
     FAULT_PERMISSION,
     FAULT_TEXTS,
     MAX_SEGMENTS,
+    PATIENCE,
     QUEUE,
     QUEUE_SIZE,
     SIZE_BINS,
@@ -107,6 +109,7 @@ class Queue:
         self._record["segments_max"] = min(segments_max, MAX_SEGMENTS)
         self._record["pool"] = pool.address
         self._record["room"] = pool.data_room - HEADROOM
+        self._record["patience"] = int(PATIENCE * cycles_per_second())
         self._record["rearm"] = HEADROOM | REARM_ONE_OWNER | REARM_PORT.put(0, port)
 
     # --- the ring -----------------------------------------------------------------------------------------------
@@ -129,7 +132,7 @@ class Queue:
         record["num"], record["regions"], record["call_fd"] = vring.num, vring.regions, vring.call_fd
         record["miss_fd"], record["miss_access"] = miss_fd, 0
         record["event_idx"] = has(features, VIRTIO_RING_F_EVENT_IDX)
-        record["idle"] = 0
+        record["lead"] = record["stream"] = record["held"] = 0
         record["halt"] = FAULT_NONE
         adopt_ring(self.address)
         self.variant = variant

@@ -12,6 +12,7 @@ from pollmode.eal.jit import (
     burst_callback,
     compiled,
     copy,
+    cycles,
     inlined,
     load64,
     load_relaxed16,
@@ -47,11 +48,12 @@ from pollmode.vhost.virtqueue import (
 from .layout import (
     FAULT_HEAD,
     FAULT_SHORT,
-    IDLE_MAX,
-    IDLE_PAUSES,
+    FEW,
+    LEAD,
     MAX_FRAME,
     MIN_FRAME,
     QUEUE,
+    STREAM,
     VARIANT_LEGACY,
 )
 from .ring import (
@@ -132,20 +134,40 @@ def fill_segments(queue: int, m: int, segments: int, length: int, header: int) -
 
 
 @inlined
-def rest(queue: int, waiting: int) -> None:
-    """End a poll that brings nothing: `waiting` packets found no mbuf, or none waits.
+def held_back(queue: int) -> int:
+    """Return 1 while a burst is held back: the poll does not look at the ring."""
+    q = record(queue, QUEUE)
+    if q.held == 0 or cycles() >= q.held:
+        return 0
+    pause()
+    pause()
+    return 1
 
-    After some empty polls in a row each further one waits a moment: reading the index over and over takes its cache
-    line away from the core that is about to write it.
+
+@inlined
+def hold_back(queue: int, waiting: int) -> int:
+    """Return 1 when the `waiting` packets are few and part of a stream: they are held back once, for a moment.
+
+    Each line of the rings and buffers goes from one core to the other and back. On the heels of a slower front end,
+    polls take away the lines it is still writing; some bursts behind, both get more done (docs/speed.md, "Two cores").
+    Only what follows a burst of STREAM packets waits, PATIENCE at most.
     """
+    q = record(queue, QUEUE)
+    if q.held == 0 and q.lead > 0 and 0 < waiting < FEW:
+        q.held = cycles() + q.patience
+        return 1
+    q.held = 0
+    return 0
+
+
+@inlined
+def rest(queue: int, waiting: int) -> None:
+    """End a poll that brings nothing: `waiting` packets found no mbuf, or none waits."""
     q = record(queue, QUEUE)
     if waiting > 0:
         q.nombuf += waiting
-    elif q.idle < IDLE_MAX:
-        q.idle += 1
     else:
-        for _ in range(IDLE_PAUSES):
-            pause()
+        q.lead = LEAD * q.stream
 
 
 @inlined
@@ -175,7 +197,8 @@ def finish(
         count_sizes(queue, alike, run)
     q.packets += done
     q.bytes += total
-    q.idle = 0
+    q.stream = int(taken >= STREAM)
+    q.lead = (q.lead - 1) * q.stream if q.lead > 0 else 0
 
 
 def make_rx(variant: int, logged: int) -> Callback:
@@ -186,8 +209,10 @@ def make_rx(variant: int, logged: int) -> Callback:
     header = HDR_SIZE if variant == VARIANT_LEGACY else HDR_MRG_SIZE
 
     def rx(lcore: int, queue: int, burst: int, n: int) -> int:
+        if held_back(queue):
+            return 0
         waiting = enter(queue)
-        if waiting < 0:
+        if waiting < 0 or hold_back(queue, waiting):
             return 0
         q = record(queue, QUEUE)
         n = min(waiting, n)
@@ -207,7 +232,8 @@ def make_rx(variant: int, logged: int) -> Callback:
             if head > mask:
                 break_queue(queue, FAULT_HEAD, slot, head)
                 break
-            prefetch_entry(queue, (slot + AHEAD) & mask)
+            if taken + AHEAD < n:  # beyond, the front end is writing
+                prefetch_entry(queue, (slot + AHEAD) & mask)
             m = load64(burst + 8 * done)
             address = load_relaxed64(desc + VRING_DESC_SIZE * head)
             word = load_relaxed64(desc + VRING_DESC_SIZE * head + DESC_LEN)
