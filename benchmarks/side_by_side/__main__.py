@@ -17,47 +17,53 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.side_by_side.placement import label, round_trip
 from benchmarks.side_by_side.programs import DPDK, OURS
-from benchmarks.side_by_side.scenarios import FORWARDING_CPU, PEER_CPU, SCENARIOS, TwoCores
+from benchmarks.side_by_side.scenarios import SCENARIOS
 
+ENOUGH = 8  # windows for quartiles
 RESULTS = Path(__file__).parent.parent / "results"
 
 
-Rates = dict[str, tuple[list[float], list[float]]]
-"""By placement ("one core" where it means nothing): our rates and DPDK's."""
+Windows = dict[str, tuple[list[float], list[float]]]
+"""By placement: our rates and DPDK's."""
 
 
-def measure_pairs(scenario: Any, pairs: int, seconds: int, console: Console) -> Rates:
-    """Measure ours and DPDK's in turn; each run is a window of its own with its own placement."""
-    found: Rates = defaultdict(lambda: ([], []))
-    cpus = (PEER_CPU, FORWARDING_CPU)
+def measure_pairs(scenario: Any, pairs: int, seconds: int, console: Console) -> Windows:
+    """Measure ours and DPDK's in turn."""
+    found: Windows = defaultdict(lambda: ([], []))
     for pair in range(pairs):
         for which, program in enumerate((OURS, DPDK)):
-            before = round_trip(cpus)
-            rate = scenario.measure(program, seconds)
-            after = round_trip(cpus)
-            where = label(before, after) if isinstance(scenario, TwoCores) else "one core"
-            found[where][which].append(rate)
-            name = ("ours", "DPDK")[which]
-            console.print(
-                f"  {scenario} {pair + 1}/{pairs}: {name} {rate:.2f}, {where} ({before}/{after} cycles)",
-                highlight=False,
+            rates = scenario.measure(program, seconds)
+            for placement, windows in rates.items():
+                found[placement][which].extend(windows)
+            told = ", ".join(
+                f"{placement} {statistics.median(windows):.2f} ({len(windows)})" for placement, windows in rates.items()
             )
+            console.print(f"  {scenario} {pair + 1}/{pairs}: {('ours', 'DPDK')[which]} {told}", highlight=False)
     return found
 
 
 def summary(ours: list[float], theirs: list[float]) -> dict[str, float]:
-    """Return medians, their ratio, and the ratios of the extremes: our least to their greatest, and the reverse."""
+    """Return medians, their ratio, and its spread: lower quartile to upper quartile and the reverse."""
     mine, their = statistics.median(ours), statistics.median(theirs)
+    my_low, my_high = quartiles(ours)
+    their_low, their_high = quartiles(theirs)
     return {
         "ours": mine,
         "dpdk": their,
         "ratio": mine / their,
-        "least": min(ours) / max(theirs),
-        "greatest": max(ours) / min(theirs),
-        "runs": min(len(ours), len(theirs)),
+        "least": my_low / their_high,
+        "greatest": my_high / their_low,
+        "windows": min(len(ours), len(theirs)),
     }
+
+
+def quartiles(values: list[float]) -> tuple[float, float]:
+    """Return the quartiles; the extremes when there are too few values for them."""
+    if len(values) < ENOUGH:
+        return min(values), max(values)
+    low, _, high = statistics.quantiles(values, n=4)
+    return low, high
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -110,7 +116,7 @@ def main() -> int:
                 for where, both in sorted(found.items())
                 if where != "moved" and all(both) and all(map(all, both))
             ]
-    table = Table("scenario", "placement", "ours Mpps", "DPDK Mpps", "ratio", "spread", "runs")
+    table = Table("scenario", "placement", "ours Mpps", "DPDK Mpps", "ratio", "spread", "windows")
     for row in rows:
         table.add_row(
             row["scenario"],
@@ -119,7 +125,7 @@ def main() -> int:
             f"{row['dpdk']:.2f}",
             f"{row['ratio']:.2f}",
             f"{row['least']:.2f}-{row['greatest']:.2f}",
-            str(row["runs"]),
+            str(row["windows"]),
         )
     console.print(table)
     RESULTS.mkdir(exist_ok=True)

@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.side_by_side import af_packet
 from benchmarks.side_by_side.programs import DPDK, OURS, Testpmd, rates, running
+from benchmarks.side_by_side.windows import rates_by_placement
+
+Rates = dict[str, list[float]]
+"""Rates of one run, by placement of the CPUs: "one core" where it means nothing, "moved" where it changed."""
 
 FORWARDING_CPU = 1
 PEER_CPU = 0
@@ -41,8 +46,11 @@ class OneCore:
     def __str__(self) -> str:
         return f"one core, io, {self.frame} B, {'mergeable' if self.mergeable else 'non-mergeable'}"
 
-    def measure(self, program: Sequence[str], seconds: int) -> float:
+    def measure(self, program: Sequence[str], seconds: int) -> Rates:
         """Run `program` once and return its rate."""
+        return {"one core": [self._rate(program, seconds)]}
+
+    def _rate(self, program: Sequence[str], seconds: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "vhost"
             vhost = f"net_vhost0,iface={path},queues=1"
@@ -80,8 +88,8 @@ class TwoCores:
     def __str__(self) -> str:
         return f"two cores, {self.driver} {self.direction}, {self.frame} B"
 
-    def measure(self, program: Sequence[str], seconds: int) -> float:
-        """Run `program` once against a fresh peer and return its rate."""
+    def measure(self, program: Sequence[str], seconds: int) -> Rates:
+        """Run `program` once against a fresh peer and return its rates by placement."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "vhost"
             vhost = f"net_vhost0,iface={path},queues=1"
@@ -97,14 +105,10 @@ class TwoCores:
             with running(first) as server:
                 server.wait_for("Tx-pps")
                 with running(second) as client:
-                    measured = client if self.driver == "virtio" else server
                     client.wait_for("Tx-pps", 2)
-                    if measured is server:
-                        seen = len(server.pages())
-                        server.wait_for("Tx-pps", seen + seconds + 2)
-                        pages = server.pages()[seen + 1 : seen + 1 + seconds]
-                        return sorted(page[1 if self.direction == "rx" else 2] for page in pages)[len(pages) // 2]
-                    return rates(client, 1, seconds)[0 if self.direction == "rx" else 1]
+                    field = "ipackets" if self.direction == "rx" else "opackets"
+                    cpus = (PEER_CPU, FORWARDING_CPU)
+                    return rates_by_placement("tested", field, (server, client), cpus, seconds)
 
 
 @dataclass(frozen=True)
@@ -116,15 +120,16 @@ class Null:
     def __str__(self) -> str:
         return "net_null, io, 64 B"
 
-    def measure(self, program: Sequence[str], seconds: int) -> float:
+    def measure(self, program: Sequence[str], seconds: int) -> Rates:
         """Run `program` once and return its rate."""
         argv = [*program, *eal("null", "net_null0", "net_null1", cpu=FORWARDING_CPU), "--", *COMMON]
         with running([*argv, "--stats-period", "1"]) as program_:
-            return rates(program_, 2, seconds)[0]
+            return {"one core": [rates(program_, 2, seconds)[0]]}
 
 
 SCENARIOS = {
     "onecore": [OneCore(frame, mergeable) for frame in (64, 1518) for mergeable in (1, 0)],
     "twocores": [TwoCores(driver, direction) for driver in ("virtio", "vhost") for direction in ("rx", "tx")],
     "null": [Null()],
+    "af_packet": af_packet.scenarios((PEER_CPU, FORWARDING_CPU), COMMON),
 }
