@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -122,6 +123,14 @@ def test_a_bound_socket_is_a_life(host: FakeHost) -> None:
     host.write(
         "/proc/net/unix", f"Num RefCount Protocol Flags Type St Inode Path\n0: 2 0 1 5 1 77 {folder}/dpdk_telemetry.v2"
     )
+    assert dead(host) == []
+
+
+def test_a_socket_may_live_in_another_network_namespace(host: FakeHost) -> None:
+    folder = leave(host, "rte", LOCK, pid=DEAD_PID)
+    os.mknod(host.at(f"{folder}/telemetry"), stat.S_IFSOCK | 0o600)
+    for path in (f"{folder}/telemetry", folder):
+        touched(host, path, HOUR)
     assert dead(host) == []
 
 

@@ -74,13 +74,13 @@ def _is_dead_folder(host: Host, path: str, bound: Set[str]) -> bool:
 
 
 def _is_settled(folder: Path) -> bool:
-    """Whether it is a directory of plain files and sockets, none of them changed within the last minute."""
+    """Whether it is a directory of plain files, none of them changed within the last minute."""
     latest = time.time() - SETTLED
     try:
         status = [folder.lstat(), *(entry.stat(follow_symlinks=False) for entry in os.scandir(folder))]
     except OSError:
         return False
-    plain = all(stat.S_ISREG(one.st_mode) or stat.S_ISSOCK(one.st_mode) for one in status[1:])
+    plain = all(stat.S_ISREG(one.st_mode) for one in status[1:])  # a socket may live in another network namespace
     return plain and stat.S_ISDIR(status[0].st_mode) and all(one.st_mtime < latest for one in status)
 
 
