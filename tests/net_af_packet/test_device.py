@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
 import struct
+import threading
 from typing import Any
 
 import pytest
@@ -190,3 +192,28 @@ def message(kind: int, index: int, family: int = socket.AF_UNSPEC, length: int |
 )
 def test_netlink_messages_are_read_as_far_as_they_are_sound(data: bytes, expected: list[bool]) -> None:
     assert list(events(data, 7)) == expected
+
+
+def test_without_the_capability_the_way_to_it_is_told(environment: Environment, ports: Ports) -> None:
+    bus = VdevBus(environment, ports)
+    told: list[str] = []
+
+    def attach() -> None:
+        drop_capabilities()
+        try:
+            bus.attach("net_af_packet0,iface=lo")
+        except HostError as error:
+            told.append(str(error))
+
+    without = threading.Thread(target=attach)
+    without.start()
+    without.join()
+    (line,) = told
+    assert "net_af_packet0: a packet socket needs the capability CAP_NET_RAW; run as root, or: setcap" in line
+    assert len(ports) == 0
+
+
+def drop_capabilities() -> None:
+    """Take all capabilities from the calling thread alone (capset(2))."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    assert ctypes.CDLL(None, use_errno=True).capset(header, (ctypes.c_uint32 * 6)()) == 0

@@ -89,12 +89,14 @@ class Parameter:
     """A key a driver understands: how its text becomes a value, and the value when it is not given.
 
     `convert` raises ValueError with what is allowed. `lacking` marks a key DPDK's driver has and ours not yet.
+    A `repeated` key may be given several times; its value is the tuple of them.
     """
 
     convert: Convert = str
     default: object = None
     required: bool = False
     lacking: str | None = None
+    repeated: bool = False
 
 
 class Parameters:
@@ -109,15 +111,21 @@ class Parameters:
         Raises ConfigError for an unknown, duplicate, missing or ill-typed key and UnsupportedError for one that is
         not supported yet.
         """
-        device, values = devargs.name, {}
+        device = devargs.name
+        values: dict[str, object] = {}
+        several: dict[str, list[object]] = {}
         for key, given in devargs.arguments:
             if key not in self.declared:
                 known = ", ".join(sorted(self.declared)) or "none"
                 hint = nearest(key, self.declared)
                 raise ConfigError(f"{device}: unknown argument {key!r}{hint}; it takes {known}")
+            if self.declared[key].repeated:
+                several.setdefault(key, []).append(self._value(device, key, given))
+                continue
             if key in values:
                 raise ConfigError(f"{device}: argument {key!r} is given twice")
             values[key] = self._value(device, key, given)
+        values |= {key: tuple(given) for key, given in several.items()}
         for key, parameter in self.declared.items():
             if key not in values:
                 if parameter.required:

@@ -174,6 +174,7 @@ from pollmode.mbuf.layout import (
 from pollmode.mbuf.mempool import CONTROL_LCORE, Audit, Mempool
 from pollmode.mbuf.packet import Packet
 from pollmode.mbuf.pktmbuf import create_pool
+from pollmode.mbuf.received import mbuf_received, mbuf_scatter, pool_get_some
 from pollmode.mbuf.ring import (
     Ring,
     ring_count,
@@ -355,15 +356,18 @@ __all__ = [
     "mbuf_prepend",
     "mbuf_read",
     "mbuf_rearm",
+    "mbuf_received",
     "mbuf_refcnt",
     "mbuf_refcnt_update",
     "mbuf_refcnt_update_all",
     "mbuf_reset",
+    "mbuf_scatter",
     "mbuf_tailroom",
     "mbuf_trim",
     "mempool",
     "pool_get",
     "pool_get_bulk",
+    "pool_get_some",
     "pool_put",
     "pool_put_bulk",
     "ring",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Packet headers, addresses as text, checksums and packet types; one module a format.
+"""Packet headers, addresses as text, checksums, packet types, capture files; one module a format.
 
 Text forms (`mac`, `address`) are plain Python. The header modules declare the wire format once and give accessors for
 compiled code, which take the address of the header. A module is imported at first use, so that reading a MAC address
@@ -9,7 +9,21 @@ from a command line does not load the compiler.
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ["address", "arp", "checksum", "ethernet", "icmp", "ipv4", "ipv6", "mac", "ptype", "tcp", "udp", "vlan"]
+__all__ = [
+    "address",
+    "arp",
+    "checksum",
+    "ethernet",
+    "icmp",
+    "ipv4",
+    "ipv6",
+    "mac",
+    "pcap",
+    "ptype",
+    "tcp",
+    "udp",
+    "vlan",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -73,12 +73,10 @@ class RxQueue(Queue):
 
     def __init__(self, memory: Memory, name: str, number: int, pool: Mempool, port: int, frame_size: int) -> None:
         super().__init__(memory, name, number, RXQ, RX_COUNTERS)
-        of_port = REARM_PORT.put(REARM_ONE_OWNER, port)
+        rearm = REARM_PORT.put(REARM_ONE_OWNER | HEADROOM, port)
         q = self.record
         q["pool"], q["frame_size"] = pool.address, frame_size
-        q["rearm"], q["room"] = np.int64(np.uint64(of_port | HEADROOM)), pool.data_room - HEADROOM
-        # Further mbufs of a packet need no headroom.
-        q["chain_rearm"], q["chain_room"] = np.int64(np.uint64(of_port)), pool.data_room
+        q["rearm"], q["room"] = np.int64(np.uint64(rearm)), pool.data_room - HEADROOM
         self.missed = self._missed_before = 0
 
     def missed_since_reset(self) -> int:

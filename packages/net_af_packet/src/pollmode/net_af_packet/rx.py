@@ -32,20 +32,17 @@ from pollmode.mbuf import (
     MBUF_BUF_ADDR,
     MBUF_DATA_LEN,
     MBUF_DATA_OFF,
-    MBUF_NB_SEGS,
-    MBUF_NEXT,
     MBUF_OL_FLAGS,
-    MBUF_PACKET_TYPE,
     MBUF_PKT_LEN,
-    MBUF_REARM,
     MBUF_VLAN_TCI,
     RX_L4_CKSUM_GOOD,
     RX_L4_CKSUM_NONE,
     RX_VLAN,
     RX_VLAN_STRIPPED,
-    mbuf_free,
-    pool_get,
+    mbuf_received,
+    mbuf_scatter,
     pool_get_bulk,
+    pool_get_some,
     pool_put_bulk,
 )
 from pollmode.net.ethernet import TYPE_VLAN, set_ethernet_type
@@ -92,63 +89,6 @@ def waiting(queue: int, most: int) -> int:
         index = following(index, q.count)
         there += 1
     return there
-
-
-@compiled
-def take_some(lcore: int, queue: int, burst: int, wanted: int) -> int:
-    """Take as many mbufs as the pool still has, and count that they were too few; returns how many."""
-    q = record(queue, RXQ)
-    got = 0
-    while got < wanted:
-        m = pool_get(lcore, q.pool)
-        if m == 0:
-            q.nombuf += 1
-            break
-        store64(burst + 8 * got, m)
-        got += 1
-    return got
-
-
-@inlined
-def write_segment(m: int, rearm: int, length: int) -> None:
-    """Make a free mbuf one of `length` bytes: everything its first cache line says."""
-    store64(m + MBUF_REARM, rearm)
-    store64(m + MBUF_OL_FLAGS, 0)
-    store64(m + MBUF_PACKET_TYPE, length << 32)  # packet_type and pkt_len
-    store64(m + MBUF_DATA_LEN, length)  # data_len, vlan_tci and hash_rss
-
-
-@compiled
-def scatter(lcore: int, queue: int, m: int, source: int, length: int) -> int:
-    """Copy a packet that needs several mbufs, the first of which is `m`; returns 0 when the pool has too few."""
-    q = record(queue, RXQ)
-    done = q.room
-    head = last = 0
-    segments = 1
-    while done < length:
-        fresh = pool_get(lcore, q.pool)
-        if fresh == 0:
-            mbuf_free(lcore, head)
-            q.nombuf += 1
-            return 0
-        piece = min(length - done, q.chain_room)
-        copy(load64(fresh + MBUF_BUF_ADDR), source + done, piece)
-        write_segment(fresh, q.chain_rearm, piece)
-        if head == 0:
-            head = fresh
-        else:
-            store64(last + MBUF_NEXT, fresh)
-            store16(head + MBUF_NB_SEGS, segments)  # as they come, so that freeing `head` frees them all
-        last = fresh
-        segments += 1
-        done += piece
-    copy(load64(m + MBUF_BUF_ADDR) + HEADROOM, source, q.room)
-    write_segment(m, q.rearm, q.room)
-    store16(head + MBUF_NB_SEGS, 1)
-    store64(m + MBUF_NEXT, head)
-    store16(m + MBUF_NB_SEGS, segments)
-    store32(m + MBUF_PKT_LEN, length)
-    return 1
 
 
 @compiled
@@ -208,7 +148,8 @@ def make_rx(scattering: bool, strip: bool, checksum: bool) -> Callback:
             return 0
         got = pool_get_bulk(lcore, q.pool, burst, there)
         if got == 0:
-            got = take_some(lcore, queue, burst, there)
+            got = pool_get_some(lcore, q.pool, burst, there)
+            q.nombuf += 1 if got < there else 0
         packets = total = 0
         index = q.next
         for _ in range(got):
@@ -221,12 +162,13 @@ def make_rx(scattering: bool, strip: bool, checksum: bool) -> Callback:
             m = load64(burst + 8 * packets)
             if load_relaxed32(frame + TP_LEN) > length or (not scattering and length > q.room):
                 q.too_long += 1
-            elif scattering and length > q.room and scatter(lcore, queue, m, frame + place, length) == 0:
+            elif scattering and length > q.room and mbuf_scatter(lcore, q.pool, m, q.rearm, frame + place, length) == 0:
+                q.nombuf += 1
                 break
             else:
                 if not scattering or length <= q.room:
                     copy(load64(m + MBUF_BUF_ADDR) + HEADROOM, frame + place, length)
-                    write_segment(m, q.rearm, length)
+                    mbuf_received(m, q.rearm, length)
                 status = load_relaxed32(frame + TP_STATUS)
                 if checksum:
                     report_checksum(m, status)

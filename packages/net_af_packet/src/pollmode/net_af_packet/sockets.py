@@ -154,6 +154,7 @@ class PacketSocket:
 
     def kick(self) -> None:
         """Have the kernel try again to send what is in the ring."""
+        self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # told once that the interface went down
         try:
             self.socket.send(b"", socket.MSG_DONTWAIT)
         except OSError:  # down or gone: the packets stay

@@ -56,6 +56,7 @@ __all__ = ["count_unsent", "make_tx"]
 
 DONTWAIT = int(socket.MSG_DONTWAIT)
 BUSY = (-int(errno.EAGAIN), -int(errno.ENOBUFS))
+DOWN = -int(errno.ENETDOWN)
 KERNELS = 3  # TP_STATUS_SEND_REQUEST | TP_STATUS_SENDING: the statuses a frame has until it was sent
 
 
@@ -64,6 +65,8 @@ def kick(queue: int) -> None:
     """Have the kernel send what is in the ring. What it has no room for stays there until the next time."""
     q = record(queue, TXQ)
     said = send_bytes(q.fd, 0, 0, DONTWAIT)
+    if said == DOWN:  # it may be of the past: a socket tells once that its interface went down
+        said = send_bytes(q.fd, 0, 0, DONTWAIT)
     if said < 0 and said != BUSY[0] and said != BUSY[1]:
         q.refused += 1
 
