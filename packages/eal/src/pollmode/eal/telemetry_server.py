@@ -74,9 +74,10 @@ class TelemetryServer:
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as error:  # no more descriptors: the client stays in the queue and would wake us for ever
-            log.warning(f"telemetry: a client can't be taken: {error.strerror}")
             self._interrupts.unregister(self._listener.fileno())
             self._pause = self._interrupts.alarm(_PAUSE, self._resume)
+            with contextlib.suppress(OSError, ImportError):  # the first line of a log opens files
+                log.warning(f"telemetry: a client can't be taken: {error.strerror}")
             return
         if len(self._clients) >= MAX_CLIENTS:
             connection.close()
