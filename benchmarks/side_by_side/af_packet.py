@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.side_by_side.programs import DPDK, OURS, rates, running
 
@@ -25,6 +26,9 @@ def namespace() -> Iterator[None]:
         if libc.unshare(CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "a network namespace needs root")
         try:
+            # IPv6 would talk of its own accord, and an io port forward it for ever.
+            with contextlib.suppress(OSError):
+                Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
             commands = [f"link add {INTERFACES[0]} type veth peer name {INTERFACES[1]}"]
             commands += [f"link set {name} up" for name in INTERFACES]
             for command in commands:
