@@ -14,7 +14,14 @@ import pollmode.net_null
 import pollmode.net_pcap
 import pollmode.net_ring
 
-PACKAGES = [pollmode.ethdev, pollmode.bus_vdev, pollmode.net_null, pollmode.net_ring, pollmode.net_af_packet, pollmode.net_pcap]
+PACKAGES = [
+    pollmode.ethdev,
+    pollmode.bus_vdev,
+    pollmode.net_null,
+    pollmode.net_ring,
+    pollmode.net_af_packet,
+    pollmode.net_pcap,
+]
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
