@@ -146,7 +146,7 @@ def make_loop(step: Step, core_cycles: bool) -> Loop:
         streams = load64(work + WORK_STREAMS)
         end = streams + STREAM_SIZE * load64(work + WORK_COUNT)
         passes = load64(work + WORK_PASSES)
-        while passes != 0 and load_relaxed64(lcore + LCORE_STOP) == 0:
+        while passes != 0:
             passes -= 1
             stream = streams
             while stream < end:
@@ -157,6 +157,8 @@ def make_loop(step: Step, core_cycles: bool) -> Loop:
                 else:
                     step(lcore, work, stream)
                 stream += STREAM_SIZE
+            if load_relaxed64(lcore + LCORE_STOP) != 0:  # behind the pass: one is made however soon the stop comes
+                break
         return 0
 
     return testpmd_forward

@@ -100,11 +100,11 @@ def load(session: Session, path: str, *, echo: bool = False) -> None:
 
 def _run_lines(session: Session, lines: Iterator[str], *, echo: bool) -> None:
     for line in lines:
-        if session.over or session.stopper.requested:
-            return
         if echo:
             print(f"{PROMPT}{line}", flush=True)
         run_line(session, line)
+        if session.over or session.stopper.requested:  # before another line is asked for
+            return
 
 
 def interact(session: Session) -> None:

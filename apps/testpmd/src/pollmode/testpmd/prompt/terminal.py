@@ -39,7 +39,7 @@ def typed_lines(session: Session, grammar: Grammar, prompt: str) -> Iterator[str
     while True:
         with Stopper(lambda: _end(typed)) as stopper, patch_stdout(raw=True):
             try:
-                line = None if stopper.requested else typed.prompt()
+                line = typed.prompt(pre_run=lambda: _end(typed) if stopper.requested else None)
             except EOFError:
                 line = None
             except KeyboardInterrupt:
@@ -53,9 +53,14 @@ def typed_lines(session: Session, grammar: Grammar, prompt: str) -> Iterator[str
 
 
 def _end(typed: PromptSession[str]) -> None:
-    """End reading a line, out of a signal handler."""
-    if typed.app.is_running and typed.app.loop is not None:
-        typed.app.loop.call_soon_threadsafe(lambda: typed.app.exit(exception=EOFError))
+    """End reading a line, out of a signal handler or as reading begins."""
+
+    def end() -> None:
+        if typed.app.is_running and not typed.app.is_done:
+            typed.app.exit(exception=EOFError)
+
+    if typed.app.loop is not None:
+        typed.app.loop.call_soon_threadsafe(end)
 
 
 def _history() -> History:
@@ -104,4 +109,4 @@ class _FromGrammar(Completer):
         text = document.text_before_cursor
         partial = "" if text.endswith(" ") or not text else text.split()[-1]
         for word, meaning in completions(self._session, self._grammar, text).items():
-            yield Completion(word, start_position=-len(partial), display_meta=meaning)
+            yield Completion(f"{word} ", start_position=-len(partial), display=word, display_meta=meaning)
