@@ -7,12 +7,18 @@ written outside what the front end may name: the guest's memory ends with the pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
-from support.net_vhost_rig import LEGACY, MERGEABLE, MODERN, Rig, frame
+from support.net_vhost_rig import BURST, LEGACY, MERGEABLE, MODERN, Rig, frame
 
+from pollmode.eal.jit import burst_callback, load_relaxed64, store_relaxed32
 from pollmode.net_vhost.layout import (
     FAULT_ADDRESS,
     FAULT_AVAIL_INDEX,
@@ -28,7 +34,8 @@ from pollmode.net_vhost.layout import (
     FAULT_TEXTS,
 )
 from pollmode.net_vhost.queue import RX, TX, Direction
-from pollmode.net_vhost.testing import DESCRIPTOR
+from pollmode.net_vhost.testing import DESCRIPTOR, FILL
+from pollmode.vhost.virtqueue import DESC_LEN
 
 NEXT, WRITE, INDIRECT = 1, 2, 4
 DIRECTIONS = pytest.mark.parametrize("direction", [RX, TX], ids=lambda direction: direction.name)
@@ -240,6 +247,24 @@ def test_transmitted_chain_is_shorter_than_the_header(
     still_works(attacked)
 
 
+@pytest.mark.parametrize("lengths", [(0,), (9,), (5, 4), (0, 0, 0)], ids=str)
+@pytest.mark.parametrize("indirect", [False, True], ids=["direct", "indirect"])
+@pytest.mark.parametrize("features", [LEGACY, MODERN], ids=["legacy", "modern"])
+def test_received_chain_is_shorter_than_the_header(
+    attack: Callable[..., Attacked], features: int, lengths: tuple[int, ...], indirect: bool
+) -> None:
+    """CVE-2022-2132 the other way: what cannot hold a header is not written to, what was to go there is dropped."""
+    attacked = attack(TX, features)
+    assert attacked.run() == 1
+    rig = attacked.rig
+    place, size = rig.room(20)
+    (rig.ring.post_indirect if indirect else rig.ring.post)([(place, length) for length in lengths], writable=True)
+    assert attacked.run() == 2
+    assert rig.guest.read(place, size) == bytes([FILL]) * size
+    assert rig.queue.fault() is None
+    assert (rig.ring.used_index, rig.counts()["errors"], rig.out) == (1, 2, 0)
+
+
 @DIRECTIONS
 @pytest.mark.parametrize("length", [0, 1, 15, 17, 9 * 16, 0xFFFFFFF0, 0xFFFFFFFF])
 def test_indirect_table_has_an_impossible_length(
@@ -260,6 +285,64 @@ def test_indirect_table_outside_the_memory(attack: Callable[..., Attacked], dire
     attacked.rig.ring.offer(5)
     expect(attacked, FAULT_INDIRECT_ADDRESS)
     still_works(attacked)
+
+
+@contextmanager
+def alternating(address: int, one: int, other: int) -> Iterator[None]:
+    """Have a thread of its own write two words in turn at an address of this process."""
+    stop = np.zeros(1, np.int64)
+
+    def alternate(stop: int, place: int, one: int, other: int) -> int:
+        while load_relaxed64(stop) == 0:
+            store_relaxed32(place, one)
+            store_relaxed32(place, other)
+        return 0
+
+    writer = burst_callback(alternate, "alternate")
+    call = threading.Thread(target=BURST(writer.address), args=(stop.ctypes.data, address, one, other))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # where both are plain Python
+    call.start()
+    try:
+        yield
+    finally:
+        stop[0] = 1
+        call.join()
+        sys.setswitchinterval(interval)
+
+
+@DIRECTIONS
+def test_length_of_an_indirect_table_changes_while_it_is_read(
+    attack: Callable[..., Attacked], direction: Direction
+) -> None:
+    """Fetched twice, the length that was checked is not the one that is used.
+
+    The table is the last descriptor of the memory. With 16 bytes its chain goes on outside, with 32 it is outside
+    itself; checked with one and followed with the other, what lies behind the memory would be read: another fault.
+    """
+    attacked = attack(direction, size=1 << 16)
+    rig = attacked.rig
+    table = attacked.table((*attacked.buffer(20), NEXT, 1))
+    told = replace(rig.guest.regions()[0], size=table + 16 - rig.guest.start(0))
+    rig.queue.unbind()
+    rig.vring.place([told])
+    rig.queue.bind(rig.vring, MERGEABLE)
+    assert attacked.run() == 1
+    attacked.raw(5, table, 16, INDIRECT)
+    seen: dict[str, int] = {}
+    end = time.monotonic() + 60
+    with alternating(rig.guest.host(rig.ring.desc + 5 * DESCRIPTOR.size) + DESC_LEN, 16, 32):
+        while len(seen) < 2 or sum(seen.values()) < 500:
+            rig.ring.offer(5)
+            assert attacked.run() == 0
+            fault = rig.queue.fault()
+            assert fault is not None
+            text = next(text for text in FAULT_TEXTS.values() if text in str(fault))
+            seen[text] = seen.get(text, 0) + 1
+            rig.queue.heal()
+            assert time.monotonic() < end, seen
+    assert set(seen) == {FAULT_TEXTS[FAULT_NEXT], FAULT_TEXTS[FAULT_INDIRECT_ADDRESS]}
+    assert rig.out == 0
 
 
 @DIRECTIONS

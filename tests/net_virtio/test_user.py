@@ -147,10 +147,19 @@ def test_several_queues_need_multiqueue_of_the_back_end(stage: Stage) -> None:
         stage.attach(",queues=2")
 
 
-def test_several_queues_need_as_many_of_the_back_end(stage: Stage) -> None:
-    stage.listen({}, HONEST_FEATURES | features(VIRTIO_NET_F_MQ), queue_pairs=2)
-    with pytest.raises(PollmodeError, match="queues=4, but the back end has 2 queue pairs"):
+@pytest.mark.parametrize("pairs", [0, 2])
+def test_several_queues_need_as_many_of_the_back_end(stage: Stage, pairs: int) -> None:
+    stage.listen({}, HONEST_FEATURES | features(VIRTIO_NET_F_MQ), queue_pairs=pairs)
+    with pytest.raises(PollmodeError, match=f"queues=4, but the back end has {pairs} queue pairs"):
         stage.attach(",queues=4")
+
+
+@pytest.mark.parametrize("pairs", [129, 1 << 32, (1 << 64) - 1])
+def test_a_back_end_that_claims_any_number_of_queue_pairs_gets_those_asked_for(stage: Stage, pairs: int) -> None:
+    stage.listen({}, HONEST_FEATURES | features(VIRTIO_NET_F_MQ), queue_pairs=pairs)
+    port = stage.start(stage.attach(",queues=2"))
+    assert port.info().max_rx_queues == 2
+    assert port.link().up
 
 
 def test_a_failed_start_leaves_nothing_and_can_be_tried_again(stage: Stage) -> None:
