@@ -151,6 +151,7 @@ class PageServer(threading.Thread):
         self.faults.close()
 
 
+@pytest.mark.root  # DPDK asks for a userfaultfd of the whole kernel, ours for one of user mode alone
 def test_dpdks_net_vhost_waits_for_the_pages_that_our_front_end_fills(path, dpdk):
     try:
         Userfault().close()
