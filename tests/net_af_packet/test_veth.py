@@ -27,7 +27,7 @@ from pollmode.mbuf import RX_VLAN, RX_VLAN_STRIPPED, TX_VLAN, Burst, Packet
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
 PATIENCE = 30.0
-COUNT = 500 if INTERPRETED else 20_000
+COUNT = 500 if INTERPRETED else 4_000
 BROADCAST = b"\xff" * 6
 CRC = 4  # what sizes of frames have beside the bytes there are
 EXPERIMENTAL = b"\x88\xb5"  # IEEE 802, local experimental EtherType 1: no stack answers
