@@ -7,6 +7,7 @@ import ctypes
 import functools
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -207,6 +208,28 @@ def test_an_lcore_that_never_comes_out_is_an_error(table: Dispatch, monkeypatch:
     ):
         table.quiesce()
     table.quiesce()
+
+
+def test_an_lcore_that_was_given_up_is_not_waited_for_again(table: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else closing a port with 128 queue pairs would wait 256 times."""
+    seconds = iter(range(1000))
+    waits: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: float(next(seconds)), sleep=waits.append)
+    monkeypatch.setattr(dispatch_module, "time", clock)
+    words = np.zeros(2, np.int64)
+    entry = Entry(BurstEntry(stalling(), words.ctypes.data))
+    table.publish(table.slot("rx", 0, 0), entry.address)
+    with Inside(words, 3, table.address):
+        for _ in range(3):
+            with pytest.raises(InternalError, match="lcore 3 has been inside a burst callback for"):
+                table.quiesce()
+        assert 0 < len(waits) < 2 * dispatch_module._PATIENCE
+    table.quiesce()
+    words[:] = 0
+    waits.clear()
+    with Inside(words, 3, table.address), pytest.raises(InternalError):
+        table.quiesce()
+    assert waits, "it came out and went in again: it is waited for"
 
 
 def test_waiting_works_without_membarrier(table: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,7 @@ class Dispatch:
         words = self._memory[self.address - self._memory.ctypes.data :][:TABLE_SIZE].view(np.int64)
         words[RX_SLOTS // 8 :] = nothing
         self._marks = words[: RX_SLOTS // 8 : MARK_SIZE // 8]
+        self._lost: dict[int, int] = {}  # lcores that did not come out, and their marks
 
     def slot(self, direction: str, port: int, queue: int) -> int:
         """Return the address of the slot of a queue; `direction` is "rx" or "tx"."""
@@ -140,7 +141,8 @@ class Dispatch:
     def quiesce(self) -> None:
         """Return when no lcore is inside an entry that was replaced before. Not to be called inside a callback.
 
-        Raises InternalError when an lcore does not come out of a burst callback.
+        Raises InternalError when an lcore does not come out of a burst callback. It is not waited for a second time:
+        who closes a port quiesces for each of its rings.
         """
         _barrier_everywhere()
         inside = {int(number): int(self._marks[number]) for number in np.flatnonzero(self._marks & 1)}
@@ -149,7 +151,9 @@ class Dispatch:
         deadline = time.monotonic() + _PATIENCE
         for number, mark in inside.items():
             while self._still_inside(number, mark):
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or self._lost.get(number) == mark:
+                    if number != LCORE_ID_ANY:  # whose mark counts threads: the next one may be others
+                        self._lost[number] = mark
                     raise InternalError(f"lcore {number} has been inside a burst callback for {_PATIENCE:.0f} s")
                 time.sleep(0)
 

@@ -35,6 +35,7 @@ class PortSlots:
         self._entries: dict[Queue, Entry] = {}
         self._made_of: dict[Queue, Recipe] = {}
         self._silent = False
+        self._replaced: list[Entry] = []  # an lcore may be inside them
 
     def open(self, queues: list[Queue]) -> None:
         """Let these queues move packets: they take the driver's function, and follow it at each `refresh`."""
@@ -88,17 +89,17 @@ class PortSlots:
             return True
 
     def _publish(self, queues: Iterable[Queue]) -> None:
-        replaced = []
         for queue in queues:
             recipe = self._recipe(queue)
             if recipe == self._made_of.get(queue, _NOTHING):
                 continue
-            replaced.append(self._entries.get(queue))
             entry = _made(queue, recipe)
+            self._replaced.append(self._entries.get(queue, nothing()))
             self._entries[queue], self._made_of[queue] = entry, recipe
             self._dispatch.publish(self._dispatch.slot(queue[0], self._port, queue[1]), entry.address)
-        if replaced:
+        if self._replaced:
             self._dispatch.quiesce()  # only now may what was replaced be forgotten
+            self._replaced.clear()
 
     def _recipe(self, queue: Queue) -> Recipe:
         given = self._given(*queue) if queue in self._open and not self._silent else None
