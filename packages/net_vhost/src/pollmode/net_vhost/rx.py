@@ -135,9 +135,15 @@ def fill_segments(queue: int, m: int, segments: int, length: int, header: int) -
 
 @inlined
 def held_back(queue: int) -> int:
-    """Return 1 while a burst is held back: the poll does not look at the ring."""
+    """Return 1 while a burst is held back: the poll does not look at the ring.
+
+    Never longer than `patience`: a counter that jumped back, as when a machine slept, holds back nothing.
+    """
     q = record(queue, QUEUE)
-    if q.held == 0 or cycles() >= q.held:
+    if q.held == 0:
+        return 0
+    left = q.held - cycles()
+    if left <= 0 or left > q.patience:
         return 0
     pause()
     pause()
