@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pollmode.eal import devargs, logs
 from pollmode.eal.errors import ConfigError
 
-from .driver import AttachedPort, PortTable, ProbeContext
+from .driver import AttachedPort, Decoration, PortTable, ProbeContext
 from .registry import Registry
 
 if TYPE_CHECKING:
@@ -31,16 +31,19 @@ class VdevBus:
         self._context = ProbeContext(environment, ports)
         self._registry = registry or Registry()
         self._attached: dict[str, Any] = {}
+        self._decorations: dict[str, Decoration] = {}
 
     def probe_all(self) -> list[Any]:
-        """Probe the environment's `--vdev` devices in their order and return their ports.
+        """Probe the environment's `--vdev` devices in their order and return their ports, each once.
 
         Raises what the first device that fails raises, after detaching the others again.
         """
         probed: list[Any] = []
         try:
             for device in self._context.environment.vdevs:
-                probed.append(self.attach(device))
+                port = self.attach(device)
+                if port not in probed:
+                    probed.append(port)
         except BaseException:
             for port in reversed(probed):
                 self.detach(port)
@@ -51,6 +54,7 @@ class VdevBus:
     def attach(self, device: str | Devargs) -> Any:
         """Probe a device, given as "net_null0,size=64" or parsed, and return its port (rte_dev_probe).
 
+        The port of what is put around one that is there ("net_fault0,port=net_null0") is that one.
         Raises ConfigError for a name no driver takes, a name that is attached, or devargs the driver doesn't take, and
         what the driver raises.
         """
@@ -62,6 +66,10 @@ class VdevBus:
             raise ConfigError(f"{parsed.name} is attached already; name the second one differently")
         driver = self._registry.find(parsed.name)
         made = driver.probe(self._context, parsed.name, driver.parameters.read(parsed))
+        if isinstance(made, Decoration):
+            self._attached[parsed.name], self._decorations[parsed.name] = made.port, made
+            log.info(f"{parsed.name} is around port {made.port.id} ({made.port.name}), driver {driver.name}")
+            return made.port
         made.devargs = parsed
         try:
             port = self._context.ports.add(made)
@@ -82,7 +90,20 @@ class VdevBus:
         self._context.ports.remove(port)
         del self._attached[port.name]
 
+    def is_around(self, name: str) -> bool:
+        """Tell whether a device is one that is around a port, and has none of its own."""
+        self._forget_removed()
+        return name in self._decorations
+
+    def take_off(self, name: str) -> None:
+        """Take what is around a port off it; a started port goes on. Raises ConfigError when there is no such thing."""
+        if not self.is_around(name):
+            raise ConfigError(f"{name} is not around a port, or was taken off")
+        self._decorations[name].remove()
+        del self._decorations[name], self._attached[name]
+
     def _forget_removed(self) -> None:
         """Drop ports that were taken out of the table without `detach`."""
         there = self._context.ports
         self._attached = {name: port for name, port in self._attached.items() if port in there}
+        self._decorations = {name: made for name, made in self._decorations.items() if name in self._attached}

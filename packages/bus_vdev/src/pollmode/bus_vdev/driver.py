@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pollmode.eal.devargs import Devargs, Parameters
     from pollmode.eal.environment import Environment
 
-__all__ = ["AttachedPort", "PortTable", "ProbeContext", "ProbedDevice", "VdevDriver"]
+__all__ = ["AttachedPort", "Decoration", "PortTable", "ProbeContext", "ProbedDevice", "VdevDriver"]
 
 
 class ProbedDevice(Protocol):
@@ -40,6 +40,9 @@ class AttachedPort(Protocol):
 class PortTable(Protocol):
     """Where devices become ports: `ethdev.Ports`."""
 
+    def by_name(self, name: str) -> Any:
+        """Return the port of a device. Raises ConfigError when no port has that name."""
+
     def __contains__(self, port: object) -> bool:
         """Tell whether a port is in the table."""
 
@@ -48,6 +51,14 @@ class PortTable(Protocol):
 
     def remove(self, port: Any) -> None:
         """Close a port and take it away."""
+
+
+@dataclass(frozen=True)
+class Decoration:
+    """What a driver puts around a port that is there, instead of a port of its own; `remove` takes it off again."""
+
+    port: AttachedPort
+    remove: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -63,11 +74,11 @@ class VdevDriver:
     """A driver of virtual devices.
 
     It takes devices called `name` or one of `aliases`, followed by a number ("net_null0"). `parameters` declares its
-    devargs. `probe(context, name, arguments)` gets the devargs converted and returns a device that is not yet a port;
-    it leaves nothing behind when it raises.
+    devargs. `probe(context, name, arguments)` gets the devargs converted and returns a device that is not yet a port,
+    or a Decoration of one; it leaves nothing behind when it raises.
     """
 
     name: str
     aliases: tuple[str, ...]
     parameters: Parameters
-    probe: Callable[[ProbeContext, str, dict[str, Any]], ProbedDevice]
+    probe: Callable[[ProbeContext, str, dict[str, Any]], ProbedDevice | Decoration]

@@ -4,6 +4,7 @@
 Applications use `Ports` and `Port`, their compiled loops `rx_burst` and `tx_burst`; drivers subclass `Device`.
 """
 
+from .decorator import Decorator
 from .device import Device
 from .dispatch import rx_burst, tx_burst
 from .entries import Added
@@ -36,6 +37,7 @@ __all__ = [
     "Added",
     "BurstCallback",
     "BurstEntry",
+    "Decorator",
     "DescriptorLimits",
     "Device",
     "DeviceCapability",

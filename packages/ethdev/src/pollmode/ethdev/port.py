@@ -33,6 +33,7 @@ from .xstats import basic_xstats
 if TYPE_CHECKING:
     from pollmode.mbuf import Burst, Mempool
 
+    from .decorator import Decorator
     from .device import Device
     from .ports import Ports
 
@@ -311,6 +312,31 @@ class Port(PortSettings):
             raise ConfigError(
                 f"{self._where}: callback {added.callback.name} is not on {added.direction} queue {added.queue}"
             )
+
+    # Devices around the device.
+
+    def put_around(self, decorator: Decorator) -> None:
+        """Put a device around the present one; a started port goes on, through its functions. Not within a callback.
+
+        Raises ConfigError when it was not made around this port's device.
+        """
+        self._require("put a device around", *_ALIVE)
+        if decorator.inner is not self.device:
+            raise ConfigError(f"{self._where}: another device was put around it meanwhile; make it around that one")
+        self.device = decorator
+        try:
+            self._slots.refresh()
+        except BaseException:  # a function of the decorator's could not be made
+            self.take_off(decorator)
+            raise
+
+    def take_off(self, decorator: Decorator) -> None:
+        """Undo `put_around`; a started port goes on. Raises ConfigError when it is not the outermost device."""
+        if self.device is not decorator:
+            raise ConfigError(f"{self._where}: another device is around it; take that one off first")
+        self.device = decorator.inner
+        self._slots.refresh()
+        decorator.taken_off()
 
     # Packets, from the interpreter.
 

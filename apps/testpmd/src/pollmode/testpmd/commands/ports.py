@@ -66,6 +66,9 @@ def port_attach(session: Session, device: str) -> None:
     except PollmodeError as error:
         warn(f"testpmd: Failed to attach port {device}", error)
         return
+    if session.bus.is_around(device.partition(",")[0].removeprefix("vdev:")):
+        print(f"It is around port {port.id}, which goes on. Now total ports is {len(session.ports.available())}\nDone")
+        return
     session.port_attached(port)
     print(f"Port {port.id} is attached. Now total ports is {len(session.ports.available())}\nDone")
 
@@ -90,6 +93,10 @@ def device_detach(session: Session, device: str) -> None:
     """Take a device away by its name; its port must be stopped."""
     print("Removing a device...", flush=True)
     name = device.partition(",")[0].removeprefix("vdev:")
+    if session.bus.is_around(name):
+        session.bus.take_off(name)
+        print(f"Device {device} is detached\nNow total ports is {len(session.ports.available())}\nDone")
+        return
     found = [port for port in session.ports if port.name == name]
     if not found:
         warn(f"testpmd: Failed to detach device {device}(vdev)", "there is no such device")
