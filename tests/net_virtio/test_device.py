@@ -278,9 +278,9 @@ def test_statistics_by_dpdks_names(pair: Pair) -> None:
     found = virtio.device.xstats()
     names = "good_packets good_bytes errors multicast_packets broadcast_packets undersize_packets size_64_packets "
     names += "size_65_127_packets size_128_255_packets size_256_511_packets size_512_1023_packets "
-    names += "size_1024_1518_packets size_1519_max_packets"
+    names += "size_1024_1518_packets size_1519_max_packets short_errors header_errors broken_errors"
     assert [name for name in found if name.startswith("rx_q0_")] == [f"rx_q0_{name}" for name in names.split()]
-    assert len([name for name in found if name.startswith("tx_q0_")]) == 12
+    assert len([name for name in found if name.startswith("tx_q0_")]) == 12 + 3
     assert found["rx_q0_broadcast_packets"] == found["rx_q0_size_64_packets"] == 1
     virtio.reset_stats()
     assert not any(virtio.xstats().values())

@@ -50,7 +50,7 @@ VIRTQUEUE: Final[np.dtype[Any]] = le_struct(
     # Line 3: counters.
     packets="i8",
     bytes="i8",
-    errors="i8",  # packets dropped for what they are
+    reserved="i8",
     nombuf="i8",  # receive: descriptors left empty because the pool was
     multicast="i8",
     broadcast="i8",
@@ -58,10 +58,29 @@ VIRTQUEUE: Final[np.dtype[Any]] = le_struct(
     broken_word="i8",  # the offending word
     # Lines 4 and 5.
     sizes=("i8", 8),  # packets of at least so many bytes, see SIZE_BINS
-    unused=("i8", 8),
+    # Packets dropped, by reason: see RX_DROPS and TX_DROPS.
+    short="i8",
+    untrue="i8",
+    torn="i8",
+    empty="i8",
+    scattered="i8",
+    untaggable="i8",
+    unused=("i8", 2),
 )
 QUEUE_SIZE: Final = VIRTQUEUE.itemsize
 QUEUE_SIZES: Final = offset_of(VIRTQUEUE, "sizes")
+
+# Counters of packets dropped and their names in the extended statistics.
+RX_DROPS: Final[dict[str, str]] = {
+    "short": "short_errors",  # no whole Ethernet header
+    "untrue": "header_errors",  # the virtio-net header says what cannot be
+    "torn": "broken_errors",  # the packet that broke the queue, and the buffers taken behind it
+}
+TX_DROPS: Final[dict[str, str]] = {
+    "empty": "empty_errors",  # no byte in it
+    "scattered": "segments_errors",  # more segments than the ring has descriptors
+    "untaggable": "vlan_errors",  # no room for the VLAN tag it asks for
+}
 
 MAX_BURST: Final = 512  # packets one call moves at most; testpmd's largest burst
 MIN_FRAME: Final = 14  # an Ethernet header

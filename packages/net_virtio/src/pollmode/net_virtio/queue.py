@@ -31,7 +31,9 @@ from .layout import (
     FREE_THRESHOLD,
     MAX_BURST,
     QUEUE_SIZE,
+    RX_DROPS,
     SIZE_BINS,
+    TX_DROPS,
     TX_SLOT_SIZE,
     VIRTQUEUE,
 )
@@ -58,11 +60,16 @@ class Counters:
 
     packets: int
     bytes: int
-    errors: int
+    dropped: dict[str, int]
     nombuf: int
     multicast: int
     broadcast: int
     bins: dict[str, int]
+
+    @property
+    def errors(self) -> int:
+        """Packets dropped, whatever the reason."""
+        return sum(self.dropped.values())
 
 
 class _Private:
@@ -158,12 +165,13 @@ class VirtQueue(ABC):
         packets = int(q["packets"] - base["packets"])
         at_least = [int(count) for count in q["sizes"] - base["sizes"]]
         ends = [*at_least[1 : len(SIZE_BINS)], 0]
+        drops = TX_DROPS if self.transmit else RX_DROPS
         bins = {"undersize_packets": packets - at_least[0]}
         bins |= {name: at_least[i] - ends[i] for i, (name, _) in enumerate(SIZE_BINS)}
         return Counters(
             packets=packets,
             bytes=int(q["bytes"] - base["bytes"]),
-            errors=int(q["errors"] - base["errors"]),
+            dropped={name: int(q[field] - base[field]) for field, name in drops.items()},
             nombuf=int(q["nombuf"] - base["nombuf"]),
             multicast=int(q["multicast"] - base["multicast"]),
             broadcast=int(q["broadcast"] - base["broadcast"]),

@@ -91,7 +91,7 @@ def refuse(lcore: int, queue: int, element: int, cookie: int, least: int) -> int
     if length > q.room or length < least - MIN_FRAME or length == 0:
         return break_queue(queue, FAULT_LENGTH, q.used_idx & q.mask, length)
     free_packet(lcore, cookie)
-    q.errors += 1
+    q.short += 1
     return 1
 
 
@@ -210,15 +210,20 @@ def merge(lcore: int, queue: int, burst: int, kept: int, lengths: int, buffers: 
         for rest in range(max(number, 1), kept):
             free_packet(lcore, load64(burst + 8 * rest))
         free_packet(lcore, head)
+        q.torn += 1 + kept - min(max(number, 1), kept)
         return 0
     store32(head + MBUF_PKT_LEN, total)
     return min(buffers, kept)
 
 
 @compiled
-def drop(lcore: int, queue: int, m: int) -> int:
-    """Drop a packet that is not worth an error of the whole queue; returns 1."""
-    record(queue, VIRTQUEUE).errors += 1
+def drop(lcore: int, queue: int, m: int, length: int) -> int:
+    """Drop a packet that is too short, or whose header can't be true: not worth a broken queue. Returns 1."""
+    q = record(queue, VIRTQUEUE)
+    if length < MIN_FRAME:
+        q.short += 1
+    else:
+        q.untrue += 1
     return free_packet(lcore, m)
 
 
@@ -290,7 +295,7 @@ def make_assemble(mergeable: bool, header: int, offload: bool, strip: bool) -> C
             index += taken
             kinds = load_relaxed16(at) if offload else 0
             if length < MIN_FRAME or (kinds != 0 and add(m, at, header, kinds) == 0):
-                drop(lcore, queue, m)
+                drop(lcore, queue, m, length)
                 continue
             if is_group(data):
                 group += 1

@@ -238,6 +238,20 @@ def cookie_of(queue: int, m: int) -> int:
 
 
 @compiled
+def refuse(lcore: int, queue: int, m: int, pieces: int, needed: int) -> int:
+    """Free a packet that can never be sent, and count why; returns DROPPED."""
+    q = record(queue, VIRTQUEUE)
+    if pieces == 0:
+        q.empty += 1
+    elif needed > q.mask + 1:
+        q.scattered += 1
+    else:
+        q.untaggable += 1
+    free_packet(lcore, m)
+    return DROPPED
+
+
+@compiled
 def send_special(
     lcore: int, queue: int, m: int, position: int, header: int, offload: bool, indirect: bool, any_layout: bool
 ) -> int:
@@ -257,9 +271,7 @@ def send_special(
         if needed > q.free:
             return 0
     if pieces == 0 or needed > q.mask + 1 or (flags & TX_VLAN and put_tag_in(m) == 0):
-        q.errors += 1
-        free_packet(lcore, m)
-        return DROPPED
+        return refuse(lcore, queue, m, pieces, needed)
     identity = load16(q.ids + 2 * (q.free_head & q.mask))
     slot = q.slots + TX_SLOT_SIZE * identity
     at = mbuf_data(m) - header if push else slot

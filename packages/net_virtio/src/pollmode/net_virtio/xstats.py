@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The extended statistics by DPDK's names: 13 for each receive queue, 12 for each transmit queue."""
+"""The extended statistics by DPDK's names, 13 for each receive queue, 12 for each transmit queue; then why packets were
+dropped, which DPDK does not tell.
+"""
 
 from __future__ import annotations
 
@@ -24,4 +26,4 @@ def tx_xstats(queue: int, counters: Counters) -> dict[str, int]:
 def _named(prefix: str, counters: Counters, errors: dict[str, int]) -> dict[str, int]:
     found = {"good_packets": counters.packets, "good_bytes": counters.bytes, **errors}
     found |= {"multicast_packets": counters.multicast, "broadcast_packets": counters.broadcast, **counters.bins}
-    return {prefix + name: count for name, count in found.items()}
+    return {prefix + name: count for name, count in (found | counters.dropped).items()}
