@@ -33,7 +33,8 @@ STREAM = le_struct(
     bad_outer_l4_csum="i8",
     busy_cycles="i8",
     flow="i8",  # the next flow of generated packets
-    varying=("i8", 7),
+    consumed="i8",  # received packets that the mode keeps to itself: neither sent nor refused by the transmit port
+    varying=("i8", 6),
 )
 STREAM_SIZE = STREAM.itemsize
 STREAM_RX_PORT = offset_of(STREAM, "rx_port")
@@ -56,6 +57,7 @@ STREAM_BAD_OUTER_IP_CSUM = offset_of(STREAM, "bad_outer_ip_csum")
 STREAM_BAD_OUTER_L4_CSUM = offset_of(STREAM, "bad_outer_l4_csum")
 STREAM_BUSY_CYCLES = offset_of(STREAM, "busy_cycles")
 STREAM_FLOW = offset_of(STREAM, "flow")
+STREAM_CONSUMED = offset_of(STREAM, "consumed")
 
 COUNTERS = (
     "rx_packets",
@@ -66,6 +68,7 @@ COUNTERS = (
     "bad_outer_ip_csum",
     "bad_outer_l4_csum",
     "busy_cycles",
+    "consumed",
 )
 """Fields of a stream that count; all are zero when forwarding starts."""
 

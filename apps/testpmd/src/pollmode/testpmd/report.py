@@ -107,7 +107,11 @@ def _port_config_lines(port: PortConfigLines) -> list[str]:
 
 @dataclass(frozen=True)
 class StreamSummary:
-    """What one stream did since forwarding started; the burst counts are by size, empty when not recorded."""
+    """What one stream did since forwarding started; the burst counts are by size, empty when not recorded.
+
+    Of the packets received, `tx_packets` were sent, `dropped` found no room in the transmit queue, and `consumed` the
+    mode freed: rxonly all of them, icmpecho those that ask for nothing, flowgen what arrives beside what it makes.
+    """
 
     stream: Stream
     rx_packets: int = 0
@@ -118,6 +122,7 @@ class StreamSummary:
     bad_outer_ip_csum: int = 0
     bad_outer_l4_csum: int = 0
     busy_cycles: int = 0
+    consumed: int = 0
     rx_bursts: Sequence[int] = ()
     tx_bursts: Sequence[int] = ()
 

@@ -27,8 +27,9 @@ from pollmode.mbuf import (
 from pollmode.net.checksum import update32
 from pollmode.net.ethernet import ETHERNET_SIZE
 from pollmode.net.ipv4 import IPV4
-from pollmode.testpmd.engines.loop import Receive, Send, Step, drop
+from pollmode.testpmd.engines.loop import Receive, Send, Step, add, drop
 from pollmode.testpmd.layout import (
+    STREAM_CONSUMED,
     STREAM_FLOW,
     STREAM_POOL,
     STREAM_TEMPLATE,
@@ -190,7 +191,7 @@ def make_flowgen(receive: Receive, send: Send, lengths: tuple[int, ...], flows: 
     def step(lcore: int, work: int, stream: int) -> int:
         arrived = receive(lcore, work, stream)
         if arrived != 0:
-            drop(lcore, load64(work + WORK_BURST), arrived)
+            add(stream + STREAM_CONSUMED, drop(lcore, load64(work + WORK_BURST), arrived))
         n = generate(lcore, work, stream)
         if n != 0:
             missed = n - send(lcore, work, stream, n)

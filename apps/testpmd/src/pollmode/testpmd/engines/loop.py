@@ -11,6 +11,7 @@ from pollmode.ethdev import rx_burst, tx_burst
 from pollmode.mbuf import mbuf_free_bulk
 from pollmode.testpmd.layout import (
     STREAM_BUSY_CYCLES,
+    STREAM_CONSUMED,
     STREAM_DROPPED,
     STREAM_RX_BURSTS,
     STREAM_RX_PACKETS,
@@ -131,6 +132,8 @@ def make_forward(receive: Receive, edit: Edit, send: Send) -> Step:
         n = receive(lcore, work, stream)
         if n != 0:
             left = edit(lcore, stream, load64(work + WORK_BURST), n)
+            if left != n:
+                add(stream + STREAM_CONSUMED, n - left)
             if left != 0:
                 send(lcore, work, stream, left)
         return n
