@@ -227,3 +227,33 @@ def test_page_that_may_not_be_written_breaks_the_queue_and_is_told(port: Port, t
         until(lambda: peer.rx[0].used_index == 10)
         assert peer.rx[0].used_entry(8)[1] == 0, "the buffer that could not be written came back empty"
         assert peer.rx[0].used_entry(9)[1] == 212
+
+
+def test_miss_that_is_answered_with_too_little_breaks_the_queue_and_is_told(port: Port, tmp_path: Path) -> None:
+    with Translated(f"{tmp_path}/s") as peer:
+        until(lambda: port.link().up)
+        echoed(peer, 8)
+        page = peer.buffers()[0] & -PAGE
+        peer.access[page] = ACCESS_READ
+        peer.take_back(page)
+        peer.send(frame(200))
+        until(lambda: bool(peer.failed))
+        assert [address & -PAGE for address, _ in peer.failed] == [page]
+        assert [fault.queue for fault in port.poll()] == [0]
+
+
+def test_ring_whose_translation_allows_too_little_is_told_and_not_asked_for_again(port: Port, tmp_path: Path) -> None:
+    with Translated(f"{tmp_path}/s") as peer:
+        until(lambda: port.link().up)
+        echoed(peer, 8)
+        ring = peer.rx[0].used & -PAGE
+        peer.access[ring] = ACCESS_READ
+        asked = len(peer.asked)
+        peer.take_back(ring)
+        until(lambda: bool(peer.failed))
+        assert not port.link().up
+        assert [address & -PAGE for address, _ in peer.asked[asked:]] == [ring]
+        del peer.access[ring]
+        peer.tell(ring)
+        until(lambda: port.link().up)
+        echoed(peer, 8)

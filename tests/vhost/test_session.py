@@ -8,7 +8,7 @@ import threading
 import pytest
 from support.vhost import OFFER, PROTOCOL_OFFER, Recorder, settle, until
 
-from pollmode.eal.errors import ConfigError, InternalError, UnsupportedError
+from pollmode.eal.errors import ConfigError, HostError, InternalError, UnsupportedError
 from pollmode.eal.jit import compiled, load64
 from pollmode.vhost.memory import translate
 from pollmode.vhost.messages import (
@@ -310,6 +310,27 @@ def test_owner_may_close_the_session_from_a_callback(loop):
     until(lambda: owner.closed == ["enough"])
 
 
+@pytest.mark.parametrize("brings", ["call", "log", "memory"])
+def test_session_closed_while_it_serves_keeps_nothing_of_what_the_message_brought(
+    front, owner, memory, running, brings
+):
+    def closing(session, vring):
+        owner.running.pop(vring.index)
+        session.close("enough")
+        return 0
+
+    owner.on_vring_stopped = closing
+    with GuestMemory(guest_address=0x2000_0000) as other:
+        if brings == "call":
+            front.send(Request.SET_VRING_CALL, U64.pack(0), [front.eventfd()])
+        elif brings == "log":
+            front.send(Request.SET_LOG_BASE, LOG_AREA.pack(4096, 0), [memory.fd])
+        else:
+            front.share(memory, other)
+        assert front.closed()
+        until(lambda: owner.closed == ["enough"])
+
+
 def test_ring_the_owner_cannot_leave_keeps_no_mapping_and_no_descriptor(session, front, owner, memory, running, capfd):
     assert front.ask(Request.SET_LOG_BASE, LOG_AREA.pack(4096, 0), [memory.fd]) == U64.pack(0)
     front.start_ring(1, memory.ring(16))
@@ -328,6 +349,54 @@ def test_ring_the_owner_cannot_leave_keeps_no_mapping_and_no_descriptor(session,
     assert not session.memory
     assert session.dirty_log is None
     assert "an lcore stays in it" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("brings", ["call", "kick", "log", "memory"])
+def test_ring_the_owner_cannot_leave_keeps_nothing_the_message_brought(front, owner, memory, running, brings):
+    def failing(session, vring):
+        owner.running.pop(vring.index)
+        raise InternalError("an lcore stays in it")
+
+    owner.on_vring_stopped = failing
+    with GuestMemory(guest_address=0x2000_0000) as other:
+        if brings in ("call", "kick"):
+            front.send(Request[f"SET_VRING_{brings.upper()}"], U64.pack(0), [front.eventfd()])
+        elif brings == "log":
+            front.send(Request.SET_LOG_BASE, LOG_AREA.pack(4096, 0), [memory.fd])
+        else:
+            front.share(memory, other)
+        assert front.closed()
+        until(lambda: bool(owner.closed))
+
+
+def test_call_descriptor_of_a_ring_the_owner_cannot_leave_goes_to_nobody_else(session, front, owner, running):
+    """A thread of the owner's may write to it for ever: its number must not become another file's."""
+    call = owner.running[0].call_fd
+
+    def failing(session, vring):
+        owner.running.pop(vring.index)
+        raise InternalError("an lcore stays in it")
+
+    owner.on_vring_stopped = failing
+    front.send(Request.GET_VRING_BASE, VRING_STATE.pack(0, 0))
+    until(lambda: bool(owner.closed))
+    assert os.readlink(f"/proc/self/fd/{call}") == os.devnull
+    os.close(call)
+
+
+def test_memory_that_cannot_be_watched_does_not_keep_the_memory_before(session, front, owner, memory, monkeypatch):
+    def refusing(regions):
+        if regions:
+            raise HostError("the kernel does not watch such a file")
+
+    front.negotiate()
+    front.share(memory)
+    settle(front)
+    monkeypatch.setattr(session.postcopy, "watch", refusing)
+    with GuestMemory(guest_address=0x2000_0000) as other:
+        front.share(other)
+        assert front.closed()
+        until(lambda: bool(owner.closed))
 
 
 def test_error_of_the_owner_ends_its_session_alone(loop, served, front, capfd):

@@ -12,8 +12,9 @@ import os
 from collections.abc import Callable, Iterable
 
 from pollmode.eal.errors import HostError
-from pollmode.vhost.iotlb import Iotlb, Unknown, ask, tell_access_failure
-from pollmode.vhost.session import Loop, Session
+from pollmode.vhost.iotlb import Iotlb, ask, tell_access_failure
+from pollmode.vhost.patience import Loop
+from pollmode.vhost.session import Session
 
 from .queue import Queue
 
@@ -51,21 +52,16 @@ class Misses:
                 tell_access_failure(session, *denied)
 
     def resume(self, iotlb: Iotlb) -> None:
-        """Let those queues go on whose missing address is known now. No lcore may be inside their callbacks."""
+        """Let those queues go on whose missing address is known now. No lcore may be inside their callbacks.
+
+        One whose translation allows too little goes on too: its callback sees that, and breaks the queue.
+        """
         for queue in self._queues:
             missing = queue.missing()
-            if missing is not None and _known(iotlb, *missing):
+            if missing is not None and iotlb.knows(missing[0]):
                 queue.resume()
 
     def close(self) -> None:
         """Close the eventfd; no callback may run any more."""
         self._loop.unregister(self.fd)
         os.close(self.fd)
-
-
-def _known(iotlb: Iotlb, address: int, access: int) -> bool:
-    try:
-        iotlb.host(address, 1, access)
-    except Unknown:
-        return False
-    return True

@@ -15,10 +15,9 @@ from pollmode.vhost import iotlb, postcopy
 from pollmode.vhost.connection import Connection, Message
 from pollmode.vhost.faults import MalformedMessage, RefusedMessage
 from pollmode.vhost.iotlb import Iotlb
-from pollmode.vhost.mapping import MappedFile, MappedRegion, check_entries, identity, map_region, map_table, unmap
-from pollmode.vhost.memory import ADDRESS_LIMIT, MAX_REGIONS
+from pollmode.vhost.memory import ADDRESS_LIMIT
+from pollmode.vhost.memory_handlers import MEMORY_HANDLERS
 from pollmode.vhost.messages import (
-    LOG_AREA,
     MAX_MTU,
     MIN_MTU,
     U64,
@@ -28,8 +27,6 @@ from pollmode.vhost.messages import (
     VRING_STATE,
     Request,
     protocol_names,
-    unpack_region,
-    unpack_table,
 )
 from pollmode.vhost.virtqueue import (
     INDEX_MASK,
@@ -52,7 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["HANDLERS"]
 
 _VRING_F_LOG = 1
-_LOG_ALIGN = 8  # its words change by compare and exchange
 _MAC_MASK = (1 << 48) - 1
 
 
@@ -99,71 +95,6 @@ def _set_protocol_features(session: Session, message: Message) -> None:
 
 def _get_queue_num(session: Session, message: Message) -> bytes:
     return U64.pack(session.owner.queue_pairs)
-
-
-# --- memory -----------------------------------------------------------------------------------------------------------
-
-
-def _identities(regions: list[MappedRegion]) -> set[object]:
-    return {region.identity for region in regions}
-
-
-def _change_memory(session: Session, regions: list[MappedRegion]) -> None:
-    session.stop_rings()
-    session.replace_memory(regions)
-    session.start_rings()
-
-
-def _set_mem_table(session: Session, message: Message) -> bytes | None:
-    if session.postcopy.listening:
-        return postcopy.set_mem_table(session, message)
-    regions = map_table(unpack_table(message.payload), message.fds)
-    if _identities(regions) == _identities(session.memory):
-        unmap(regions)  # the same memory again: what runs need not stop
-    else:
-        _change_memory(session, regions)
-    return None
-
-
-def _add_mem_reg(session: Session, message: Message) -> None:
-    entry = unpack_region(message.payload)
-    if len(message.fds) != 1:
-        raise MalformedMessage("a memory region without its descriptor")
-    if identity(entry, message.fds[0]) in _identities(session.memory):
-        return  # QEMU 7.2 tells of a region once for each queue pair, though all share one memory
-    if len(session.memory) == MAX_REGIONS:
-        raise RefusedMessage(f"all {MAX_REGIONS} memory slots are taken")
-    check_entries([*(mapped.entry for mapped in session.memory), entry])
-    _change_memory(session, [*session.memory, map_region(entry, message.fds[0])])
-
-
-def _rem_mem_reg(session: Session, message: Message) -> None:
-    gone = unpack_region(message.payload)
-    wanted = (gone.guest_address, gone.size, gone.user_address)
-    left = [
-        mapped
-        for mapped in session.memory
-        if (mapped.entry.guest_address, mapped.entry.size, mapped.entry.user_address) != wanted
-    ]
-    if len(left) != len(session.memory):  # gone already: told once for each queue pair, as in `_add_mem_reg`
-        _change_memory(session, left)
-
-
-def _get_max_mem_slots(session: Session, message: Message) -> bytes:
-    return U64.pack(MAX_REGIONS)
-
-
-def _set_log_base(session: Session, message: Message) -> bytes:
-    size, offset = LOG_AREA.unpack(message.payload)
-    if len(message.fds) != 1:
-        raise MalformedMessage("a dirty log without its descriptor")
-    if offset % _LOG_ALIGN:
-        raise MalformedMessage(f"a dirty log at offset {offset:#x}, not aligned to {_LOG_ALIGN}", word=offset)
-    area = MappedFile(message.fds[0], offset, size)
-    session.stop_rings()
-    session.replace_log(area)
-    session.start_rings()
-    return U64.pack(0)
 
 
 # --- rings ------------------------------------------------------------------------------------------------------------
@@ -226,8 +157,8 @@ def _set_vring_enable(session: Session, message: Message) -> None:
     session.start_ring(vring)
 
 
-def _take_eventfd(session: Session, message: Message) -> tuple[Vring, int]:
-    """Return the ring and its new descriptor, -1 for none; the descriptor is the caller's from here."""
+def _replace_eventfd(session: Session, message: Message, which: str) -> Vring:
+    """Give the ring the message names its new descriptor, or none; return the ring, which is stopped."""
     word = _u64(message)
     if word & ~(VRING_INDEX_MASK | VRING_NO_FD):
         raise MalformedMessage(f"{word:#x} has bits beside the ring's index and the no-descriptor bit", word=word)
@@ -237,29 +168,24 @@ def _take_eventfd(session: Session, message: Message) -> tuple[Vring, int]:
         raise MalformedMessage(f"{len(message.fds)} descriptors; the message says {'none' if without else 'one'}")
     if not without:
         check_eventfd(message.fds[0])
-    return vring, message.take_fd()
+    session.stop_ring(vring)
+    if not session.closed:  # by a callback: nobody would close it
+        vring.set_file(which, message.take_fd())
+    return vring
 
 
 def _set_vring_kick(session: Session, message: Message) -> None:
-    vring, fd = _take_eventfd(session, message)
-    session.stop_ring(vring)
-    vring.set_file("kick_fd", fd)
+    vring = _replace_eventfd(session, message, "kick_fd")
     vring.kicked = True
     session.start_ring(vring)
 
 
 def _set_vring_call(session: Session, message: Message) -> None:
-    vring, fd = _take_eventfd(session, message)
-    session.stop_ring(vring)
-    vring.set_file("call_fd", fd)
-    session.start_ring(vring)
+    session.start_ring(_replace_eventfd(session, message, "call_fd"))
 
 
 def _set_vring_err(session: Session, message: Message) -> None:
-    vring, fd = _take_eventfd(session, message)
-    session.stop_ring(vring)
-    vring.set_file("err_fd", fd)
-    session.start_ring(vring)
+    session.start_ring(_replace_eventfd(session, message, "err_fd"))
 
 
 # --- device -----------------------------------------------------------------------------------------------------------
@@ -332,8 +258,6 @@ HANDLERS: dict[int, Handler] = {
     Request.SET_FEATURES: _set_features,
     Request.SET_OWNER: _nothing,
     Request.RESET_OWNER: _reset_owner,
-    Request.SET_MEM_TABLE: _set_mem_table,
-    Request.SET_LOG_BASE: _set_log_base,
     Request.SET_LOG_FD: _nothing,
     Request.SET_VRING_NUM: _set_vring_num,
     Request.SET_VRING_ADDR: _set_vring_addr,
@@ -350,11 +274,9 @@ HANDLERS: dict[int, Handler] = {
     Request.NET_SET_MTU: _net_set_mtu,
     Request.SET_BACKEND_REQ_FD: _set_backend_req_fd,
     Request.IOTLB_MSG: iotlb.serve,
+    **MEMORY_HANDLERS,
     **postcopy.POSTCOPY_HANDLERS,
     Request.RESET_DEVICE: _reset_device,
-    Request.GET_MAX_MEM_SLOTS: _get_max_mem_slots,
-    Request.ADD_MEM_REG: _add_mem_reg,
-    Request.REM_MEM_REG: _rem_mem_reg,
     Request.SET_STATUS: _set_status,
     Request.GET_STATUS: _get_status,
 }

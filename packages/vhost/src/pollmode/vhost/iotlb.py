@@ -93,6 +93,11 @@ class Iotlb:
         self.table.replace(first, last, joined)
         return True
 
+    def knows(self, address: int) -> bool:
+        """Tell whether an address has a translation, whatever that allows."""
+        first, last = self.table.touching(address, address)
+        return first < last
+
     def host(self, address: int, size: int, access: int) -> int:
         """Return where `size` bytes at `address` lie in one piece in this process, 0 when they don't.
 
@@ -187,9 +192,15 @@ def _forget_hits(session: Session) -> None:
 
 
 def ask(session: Session, address: int, access: int) -> None:
-    """Ask the front end for a translation, once until it tells one."""
+    """Ask the front end for a translation, once until it tells one.
+
+    One it told that does not allow `access` is not asked for again, which would go on for ever: that failure is told.
+    """
     iotlb = session.iotlb
     if iotlb is None or (address, access) in iotlb.asked:
+        return
+    if iotlb.knows(address):
+        tell_access_failure(session, address, access)
         return
     if len(iotlb.asked) >= MAX_RANGES:  # a front end that moves its rings again and again
         iotlb.asked.clear()
@@ -198,7 +209,7 @@ def ask(session: Session, address: int, access: int) -> None:
 
 
 def tell_access_failure(session: Session, address: int, access: int) -> None:
-    """Tell the front end that a buffer's address does not allow what has to be done there."""
+    """Tell the front end that an address of a buffer or ring does not allow what has to be done there."""
     _tell(session, IotlbType.ACCESS_FAIL, address, access)
 
 

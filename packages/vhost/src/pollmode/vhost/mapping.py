@@ -9,12 +9,15 @@ end that shortens its file later still can do that to us; no interface of the ke
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
+import resource
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pollmode.eal.hugepages import format_size
 from pollmode.vhost.faults import MalformedMessage, RefusedMessage
 from pollmode.vhost.memory import ADDRESS_LIMIT, MAX_REGIONS, Region, overlap
 from pollmode.vhost.messages import RegionEntry
@@ -54,7 +57,7 @@ class MappedFile:
         self._length = -(-(offset + size - start) // block) * block
         found = _libc.mmap(None, self._length, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, start)
         if found in (_MAP_FAILED, None):
-            reason = os.strerror(ctypes.get_errno())
+            reason = _reason(ctypes.get_errno())
             raise RefusedMessage(f"{size:#x} bytes at offset {offset:#x} of the descriptor cannot be mapped: {reason}")
         self._base = int(found)
         self.address = self._base + offset - start
@@ -77,6 +80,14 @@ class MappedFile:
         elif self._base:
             _libc.munmap(self._base, self._length)
         self._base = self.address = 0
+
+
+def _reason(number: int) -> str:
+    """Return the text of a mapping's errno, and the limit of this process that may be behind it."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if number == errno.ENOMEM and limit != resource.RLIM_INFINITY:
+        return f"{os.strerror(number)}: this process may map {format_size(limit)} in all; raise ulimit -v"
+    return os.strerror(number)
 
 
 def _regular_file(fd: int, offset: int, size: int) -> os.stat_result:

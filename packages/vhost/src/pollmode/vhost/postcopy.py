@@ -154,8 +154,10 @@ def set_mem_table(session: Session, message: Message) -> bytes | None:
     if message.fds or any(message.payload):
         unmap(told)
         raise MalformedMessage("the front end does not agree to where its memory is mapped")
-    session.stop_rings()
-    session.replace_memory(told)
+    try:
+        session.stop_rings()
+    finally:
+        session.replace_memory(told)
     session.start_rings()
     return None
 

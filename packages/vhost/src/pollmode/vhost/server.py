@@ -22,7 +22,7 @@ from typing import Protocol as Interface
 
 from pollmode.eal import logs
 from pollmode.eal.errors import ConfigError, HostError
-from pollmode.vhost.session import Loop
+from pollmode.vhost.patience import Loop
 
 __all__ = ["MAX_PATH", "Connector", "Listener", "Peer", "check_path", "connect"]
 
@@ -276,7 +276,8 @@ class Listener:
 class Connector:
     """Keeps one connection to `path` up: tries at once and then again and again, and after `reconnect`.
 
-    A peer that ends connections as soon as they are made is left alone for longer each time, up to 5 seconds.
+    A peer that ends connections as soon as they are made, and before a ring ran, is left alone for longer each time, up
+    to 5 seconds.
 
     `on_connect(socket)` is called on the loop's thread. Raises ConfigError for a path that can't be a socket's.
     """
@@ -297,9 +298,12 @@ class Connector:
         """Try to connect, now."""
         self._after(0)
 
-    def reconnect(self) -> None:
-        """The peer is gone: try again. Call it from the loop's thread, as in `Backend.on_closed`."""
-        short = time.monotonic() - self._since < SHORT
+    def reconnect(self, *, served: bool = False) -> None:
+        """The peer is gone: try again. Call it from the loop's thread, as in `Backend.on_closed`.
+
+        `served`: a ring of it ran (`Session.served`); it did not end the connection at once.
+        """
+        short = not served and time.monotonic() - self._since < SHORT
         self._refusal = min(2 * self._refusal, LONGEST_REFUSAL) if short else FIRST_RETRY
         self._after(self._refusal)
 

@@ -14,10 +14,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
-from typing import Protocol as Interface
+from collections.abc import Sequence
 
 from pollmode.eal import logs
 from pollmode.eal.errors import ConfigError, PollmodeError, UnsupportedError
@@ -42,6 +39,7 @@ from pollmode.vhost.messages import (
     describe,
     request_name,
 )
+from pollmode.vhost.patience import Loop, Patience
 from pollmode.vhost.postcopy import PostCopy
 from pollmode.vhost.virtqueue import (
     MAX_QUEUE_PAIRS,
@@ -51,7 +49,7 @@ from pollmode.vhost.virtqueue import (
 )
 from pollmode.vhost.vring import Vring
 
-__all__ = ["HANDSHAKE_SECONDS", "MESSAGE_SECONDS", "Loop", "Session"]
+__all__ = ["HANDSHAKE_SECONDS", "MESSAGE_SECONDS", "Session"]
 
 HANDSHAKE_SECONDS = 10.0
 MESSAGE_SECONDS = 10.0
@@ -59,22 +57,6 @@ MESSAGE_SECONDS = 10.0
 _BURST = 64  # messages of one front end before the others have their turn
 
 log = logs.get("lib.vhost.config")
-
-
-class Loop(Interface):
-    """What a session needs of `pollmode.eal.interrupts.Interrupts`."""
-
-    def register(self, fd: int, callback: Callable[[], None]) -> Any:
-        """Call back whenever the descriptor is readable."""
-
-    def unregister(self, fd: int) -> Any:
-        """Stop calling back; return when no call is under way, unless called from it."""
-
-    def alarm(self, seconds: float, callback: Callable[[], None]) -> Any:
-        """Call back once, later; return a handle."""
-
-    def cancel(self, handle: Any) -> Any:
-        """Forget an alarm."""
 
 
 class Session:
@@ -107,11 +89,7 @@ class Session:
         self._backend_channel: Connection | None = None
         self._lock = threading.RLock()
         self._loop: Loop | None = None
-        self._handshake: Any = None
-        self._began: float | None = None  # when the message that is not whole yet began to arrive
-        self._half: Any = None  # the alarm that looks at it
-        self._message_seconds = MESSAGE_SECONDS
-        self._heard = False
+        self._patience = Patience(self._lock, lambda error: self._fail(error, ""))
         self._entangled = False  # the owner could not leave a ring: a thread of its may be in its memory for ever
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -124,8 +102,8 @@ class Session:
         A peer that says nothing for `handshake_seconds`, or half a message for `message_seconds`, is sent away.
         """
         with self._lock:
-            self._loop, self._message_seconds = loop, message_seconds
-            self._handshake = loop.alarm(handshake_seconds, self._handshake_over)
+            self._loop = loop
+            self._patience.begin(loop, handshake_seconds, message_seconds)
             loop.register(self._connection.fileno(), self.receive)
 
     def fileno(self) -> int:
@@ -153,62 +131,44 @@ class Session:
         if loop is not None:
             # Outside the lock: this waits for a call of `receive` that is under way, which may wait for the lock.
             loop.unregister(self._connection.fileno())
-            for alarm in (self._handshake, self._half):
-                if alarm is not None:
-                    loop.cancel(alarm)
+            self._patience.end()
         with contextlib.ExitStack() as last:  # each step is done, whatever one before it raised
             last.callback(self.owner.on_closed, self, reason)
             last.callback(log.info, f"{self.name}: vhost-user session ended: {reason}")
             last.enter_context(self._lock)
             last.callback(self._connection.close)
+            last.callback(self._release)
+
+    def _release(self) -> None:
+        """Give back all that the front end gave; what is given back already is left alone."""
+        with contextlib.ExitStack() as last:
             last.callback(self.set_backend_channel, None)
             last.callback(self.postcopy.close)
             last.callback(self.replace_log, None)
             last.callback(self.replace_memory, [])
             last.callback(self.reset_rings)
 
-    def _handshake_over(self) -> None:
-        if not self._heard:
-            self._fail(PeerTimeout("the peer connected and said nothing; its place is free again"), "")
-
-    def _time_message(self) -> None:
-        """Note when a message begins to arrive. One alarm at most is set, however many arrive in pieces."""
-        if not self._connection.partial:
-            self._began = None
-        elif self._began is None:
-            self._began = time.monotonic()
-            if self._half is None and self._loop is not None:
-                self._half = self._loop.alarm(self._message_seconds, self._look_at_message)
-
-    def _look_at_message(self) -> None:
-        with self._lock:
-            self._half = None
-            if self._began is None or self._loop is None:
-                return
-            left = self._began + self._message_seconds - time.monotonic()
-            if left > 0:
-                self._half = self._loop.alarm(left, self._look_at_message)
-                return
-        self._fail(PeerTimeout(f"a message that began {self._message_seconds:g} s ago is not whole yet"), "")
-
     # --- messages -----------------------------------------------------------------------------------------------
 
     def receive(self) -> None:
         """Serve the messages that have arrived. Raises nothing for what a front end may do: it closes the session."""
         with self._lock:
-            for _ in range(_BURST):
-                if self.closed or not self._receive_one():
-                    return
+            try:
+                for _ in range(_BURST):
+                    if self.closed or not self._receive_one():
+                        return
+            finally:
+                if self.closed:  # by a callback within a message, which may have brought more since
+                    self._release()
 
     def _receive_one(self) -> bool:
         text = ""
         try:
             message = self._connection.receive()
-            self._time_message()
+            self._patience.note(whole=message is not None, partial=self._connection.partial)
             if message is None:
                 return False
             with message:
-                self._heard = True
                 text = str(message)
                 log.debug(f"{self.name}: received {text}")
                 with self.postcopy.patience():
@@ -270,6 +230,8 @@ class Session:
             raise MalformedMessage(f"{name} needs protocol feature {need.name}, which was not negotiated")
 
     def _reply(self, message: Message, payload: bytes, fds: Sequence[int] = ()) -> None:
+        if self.closed:  # by a callback, while the message was served
+            return
         log.debug(f"{self.name}: answering {describe(message.request, REPLY_FLAGS, payload, len(fds))}")
         self._connection.send(message.request, REPLY_FLAGS, payload, fds)
 
@@ -292,6 +254,7 @@ class Session:
                 vring.base = self.owner.on_vring_stopped(self, vring) & 0xFFFF
             except BaseException:
                 self._entangled = True
+                vring.lose_call()
                 raise
             finally:
                 vring.displace()
@@ -343,8 +306,10 @@ class Session:
         old, self.memory = self.memory, regions
         if self.iotlb is not None:
             self.iotlb.clear()  # of addresses that lie elsewhere now
-        self.postcopy.watch(regions)
-        unmap([region for region in old if id(region.file) not in kept], entangled=self._entangled)
+        try:
+            self.postcopy.watch(regions)
+        finally:
+            unmap([region for region in old if id(region.file) not in kept], entangled=self._entangled)
 
     def replace_log(self, area: MappedFile | None) -> None:
         """Take this area as the dirty log; the one before is unmapped. Rings must be stopped."""

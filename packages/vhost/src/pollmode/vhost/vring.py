@@ -131,6 +131,13 @@ class Vring:
         close_fd(getattr(self, which))
         setattr(self, which, fd)
 
+    def lose_call(self) -> None:
+        """Put a sink in the place of `call_fd`: a thread that still writes to it harms nobody. The number is lost."""
+        if self.call_fd >= 0:
+            with open(os.devnull, "wb") as sink:
+                os.dup2(sink.fileno(), self.call_fd, inheritable=False)
+            self.call_fd = -1
+
     def forget(self) -> None:
         """Return to the state of a ring nothing was said about; closes its descriptors."""
         for which in ("kick_fd", "call_fd", "err_fd"):
