@@ -220,3 +220,17 @@ def test_closing_gives_all_memory_back(attach: Attach, environment: Environment,
     port.stop()
     ports.remove(port)
     assert {zone.name for zone in environment.memory.zones()} == before
+
+
+def test_what_was_asked_for_came_or_found_no_mbuf(attach: Attach, environment: Environment) -> None:
+    small = create_pool(environment.memory, "small", 100, cache_size=0)
+    port = attach("net_null0", mbufs=small)
+    kept = [Burst(30) for _ in range(5)]
+    received = sum(port.rx(0, burst) for burst in kept)
+    sent = sum(port.tx(0, burst) for burst in kept[:2])
+    stats = port.stats()
+    assert (stats.ipackets, stats.rx_nombuf) == (received, 150 - received) == (90, 60)
+    assert stats.opackets == sent == 60
+    for burst in kept:
+        burst.free()
+    assert small.audit().out == 0

@@ -172,3 +172,21 @@ def test_a_wrong_nodeaction_is_named(text: str, told: str, attach: Attach, ports
 
 def test_nodeaction_is_read() -> None:
     assert NodeAction.parse("rings:1:ATTACH") == NodeAction("rings", 1, "ATTACH")
+
+
+def test_what_was_taken_was_received_or_is_in_the_ring(attach: Attach, environment: Environment) -> None:
+    pool = create_pool(environment.memory, "large", 3000, cache_size=0)
+    port = attach("net_ring0", mbufs=pool)
+    offered = taken = left = 0
+    for count in (700, 700, 1, 600):
+        burst = make(pool, count)
+        offered, taken = offered + count, taken + port.tx(0, burst)
+        left += len(burst)
+        burst.free()
+        received = Burst(300)
+        port.rx(0, received)
+        received.free()
+    stats = port.stats()
+    assert taken == stats.opackets == offered - left
+    assert left > 0, "the ring was full"
+    assert stats.opackets - stats.ipackets == pool.audit().out, "what is in the ring, and nothing else"

@@ -140,6 +140,19 @@ def test_ports_come_and_go(session: Session, say: Say) -> None:
     assert session.selection.forwarding_ports == (0, 1)
 
 
+def test_faults_come_and_go_while_packets_are_forwarded(session: Session, say: Say) -> None:
+    say("start")
+    printed, _ = say("port attach net_fault0,port=net_null0,rx_drop=100%")
+    assert "It is around port 0, which goes on. Now total ports is 2\nDone\n" in printed
+    while session.ports[0].xstats()["rx_q0_fault_dropped_packets"] == 0:
+        assert session.running
+    assert "net_null0 already; take it off first" in say("port attach net_fault1,port=net_null0,drop=1%")[1]
+    assert "Device net_fault0 is detached\nNow total ports is 2\nDone\n" in say("device detach net_fault0")[0]
+    assert not any("fault" in name for name in session.ports[0].xstats())
+    assert "there is no such device" in say("device detach net_fault0")[1]
+    say("stop")
+
+
 def test_a_closed_port_is_gone_until_its_device_is_detached(session: Session, say: Say) -> None:
     say("port stop 1")
     assert say("port close 1")[0] == "Closing ports...\nPort 1 is closed\nDone\n"
