@@ -7,18 +7,19 @@ written outside what the front end may name: the guest's memory ends with the pr
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
 from support.net_vhost_rig import BURST, LEGACY, MERGEABLE, MODERN, Rig, frame
 
-from pollmode.eal.jit import burst_callback, load_relaxed64, store_relaxed32
+from pollmode.eal.jit import INTERPRETED, burst_callback, load_relaxed64, store_relaxed32
+from pollmode.net_vhost import ring
 from pollmode.net_vhost.layout import (
     FAULT_ADDRESS,
     FAULT_AVAIL_INDEX,
@@ -289,7 +290,12 @@ def test_indirect_table_outside_the_memory(attack: Callable[..., Attacked], dire
 
 @contextmanager
 def alternating(address: int, one: int, other: int) -> Iterator[None]:
-    """Have a thread of its own write two words in turn at an address of this process."""
+    """Have two words written in turn at an address of this process: after each read of it, or as fast as a core can."""
+    if INTERPRETED:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(ring, "load_relaxed64", partial(_read_and_change, address, one ^ other))
+            yield
+        return
     stop = np.zeros(1, np.int64)
 
     def alternate(stop: int, place: int, one: int, other: int) -> int:
@@ -300,15 +306,19 @@ def alternating(address: int, one: int, other: int) -> Iterator[None]:
 
     writer = burst_callback(alternate, "alternate")
     call = threading.Thread(target=BURST(writer.address), args=(stop.ctypes.data, address, one, other))
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)  # where both are plain Python
     call.start()
     try:
         yield
     finally:
         stop[0] = 1
         call.join()
-        sys.setswitchinterval(interval)
+
+
+def _read_and_change(changing: int, bits: int, address: int) -> int:
+    word = load_relaxed64(address)
+    if address == changing:
+        store_relaxed32(address, word ^ bits)
+    return word
 
 
 @DIRECTIONS
