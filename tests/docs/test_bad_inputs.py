@@ -21,7 +21,7 @@ HOSTILE = (
 )
 
 
-def tests_of(path: str) -> set[str]:
+def defined_in(path: str) -> set[str]:
     """The tests a file defines."""
     tree = ast.parse((TESTS / path).read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
@@ -29,7 +29,7 @@ def tests_of(path: str) -> set[str]:
 
 def test_every_test_and_attack_it_names_exists() -> None:
     for path, name, attack in NAMED:
-        assert name in tests_of(path), f"{path} has no {name}"
+        assert name in defined_in(path), f"{path} has no {name}"
         assert not attack or attack in BACKEND_ATTACKS | FRONTEND_ATTACKS, f"there is no attack {attack!r}"
 
 
@@ -41,4 +41,4 @@ def test_every_row_names_a_test() -> None:
 
 def test_every_test_of_the_hostile_files_is_named() -> None:
     for path in HOSTILE:
-        assert tests_of(path) - {name for at, name, _ in NAMED if at == path} == set()
+        assert defined_in(path) - {name for at, name, _ in NAMED if at == path} == set()
