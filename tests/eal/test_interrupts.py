@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import select
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -211,6 +213,41 @@ def test_a_callback_that_raises_is_told_and_taken_off(
     passed(interrupts)
     assert eventually(lambda: not interrupts.unregister(event))
     assert "an interrupt callback failed: ValueError: no such queue" in capsys.readouterr().err
+
+
+OUT_OF_DESCRIPTORS = """
+import os, resource, sys, threading
+from pollmode.eal import logs
+from pollmode.eal.interrupts import Interrupts
+
+assert "structlog" not in sys.modules, "the first line is what is tried"
+interrupts, event, done = Interrupts(), os.eventfd(0), threading.Event()
+
+def broken():
+    raise ValueError("no such queue")
+
+interrupts.register(event, broken)
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+taken = []
+try:
+    while True:
+        taken.append(os.dup(event))
+except OSError:
+    os.eventfd_write(event, 1)
+interrupts.alarm(0.05, done.set)
+print(done.wait(30), "structlog" in sys.modules)
+for fd in taken:
+    os.close(fd)
+logs.get("lib.eal").error("again")
+print("structlog" in sys.modules)
+interrupts.close()
+"""
+
+
+def test_a_process_without_descriptors_keeps_its_thread_and_its_log() -> None:
+    ended = subprocess.run([sys.executable, "-c", OUT_OF_DESCRIPTORS], capture_output=True, text=True, timeout=120)
+    assert ended.stdout.split() == ["True", "False", "True"], ended.stderr
+    assert ended.stderr == "EAL: an interrupt callback failed: ValueError: no such queue\nEAL: again\n"
 
 
 def test_alarms_run_in_order_of_time(interrupts: Interrupts) -> None:

@@ -177,7 +177,8 @@ class Interrupts:
         try:
             work.callback()
         except Exception as error:
-            log.error(f"an interrupt callback failed: {type(error).__name__}: {error}")
+            with contextlib.suppress(Exception):  # whatever keeps it from being told, the thread goes on
+                log.error(f"an interrupt callback failed: {type(error).__name__}: {error}")
             if isinstance(work, _Source):
                 self._drop(work)
         finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import importlib
 import os
 import re
 import sys
@@ -153,9 +154,15 @@ class _Sink:
         self._emit: Callable[..., Any] | None = None
 
     def write(self, prefix: str, level: int, message: str) -> None:
+        """Print a line; a process without free descriptors cannot import structlog, and prints it plain."""
         with self._lock:
             if self._emit is None:
-                self._emit = self._pipeline()
+                try:
+                    self._emit = self._pipeline()
+                except (ImportError, OSError):
+                    importlib.invalidate_caches()  # it took folders that cannot be opened now for empty ones
+                    _StandardError.msg(f"{prefix}: {message}")
+                    return
             self._emit("msg", message, prefix=prefix, level=level)
 
     def _pipeline(self) -> Callable[..., Any]:
