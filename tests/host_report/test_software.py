@@ -86,7 +86,8 @@ def test_a_cache_that_can_be_made_will_do(host: FakeHost, look) -> None:
 def test_a_cache_that_cannot_be_written_costs_time(host: FakeHost, only) -> None:
     host.denied.add(CACHE)
     assert only("code cache").verdict is Verdict.YELLOW
-    assert only("code cache").text == "~/.cache/pollmode is not yours to write: each start compiles anew"
+    told = "~/.cache/pollmode is not yours to write: compiled code is kept in /tmp, until the machine starts anew"
+    assert only("code cache").text == told
     host.denied.add("/tmp")
     assert only("code cache").verdict is Verdict.RED
 
@@ -100,4 +101,11 @@ def test_folders_of_runs_without_a_cache(host: FakeHost, only) -> None:
     host.write("/tmp/pollmode-cache-abc/index", "x" * 1023)
     host.folder("/tmp/pollmode-cache-def")
     assert only("code cache").text == "2 folders of earlier runs without a cache, 1 KiB"
-    assert only("code cache").mend == "rm -r /tmp/pollmode-cache-*"
+    assert only("code cache").mend == "rm -r /tmp/pollmode-cache-abc /tmp/pollmode-cache-def"
+
+
+def test_the_folder_in_use_without_a_home_is_not_to_be_removed(host: FakeHost, look) -> None:
+    host.write(f"/tmp/pollmode-cache-{host.uid}/code", "x")
+    assert look("code cache")[-1].mend == f"rm -r /tmp/pollmode-cache-{host.uid}"
+    host.denied.add(CACHE)
+    assert [finding.mend.split()[0] for finding in look("code cache")] == ["export"]

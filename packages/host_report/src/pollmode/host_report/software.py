@@ -81,7 +81,8 @@ def cache(host: Host) -> Iterator[Finding]:
     while not host.exists(nearest) and nearest != "/":
         nearest = os.path.dirname(nearest)
     folders = host.names(base)
-    if host.may(nearest, os.W_OK | os.X_OK):
+    kept = host.may(nearest, os.W_OK | os.X_OK)
+    if kept:
         present = host.cache_digest in folders
         told = "holds the present code" if present else "has no code of these sources: the first start compiles"
         size = format_size(_size(host.at(base)))
@@ -91,17 +92,17 @@ def cache(host: Host) -> Iterator[Finding]:
             yield yellow(f"{format_size(host.free_bytes(nearest))} free at {_short(host, nearest)}", mend)
     elif host.may("/tmp", os.W_OK | os.X_OK):
         yield yellow(
-            f"{shown} is not yours to write: each start compiles anew",
-            'export XDG_CACHE_HOME="$(mktemp -d)", or a folder of yours that stays',
+            f"{shown} is not yours to write: compiled code is kept in /tmp, until the machine starts anew",
+            "export XDG_CACHE_HOME=..., a folder of yours that stays",
         )
     else:
         yield red(f"neither {shown} nor /tmp is yours to write: compiled code has no place", "mount -t tmpfs none /tmp")
-    temporary = [name for name in host.names("/tmp") if name.startswith(TEMPORARY)]
+    in_use = "" if kept else f"{TEMPORARY}{host.uid}"
+    temporary = [f"/tmp/{name}" for name in host.names("/tmp") if name.startswith(TEMPORARY) and name != in_use]
     if temporary:
-        size = format_size(sum(_size(host.at(f"/tmp/{name}")) for name in temporary))
-        yield yellow(
-            f"{counted(len(temporary), 'folder')} of earlier runs without a cache, {size}", f"rm -r /tmp/{TEMPORARY}*"
-        )
+        size = format_size(sum(_size(host.at(folder)) for folder in temporary))
+        told = f"{counted(len(temporary), 'folder')} of earlier runs without a cache, {size}"
+        yield yellow(told, f"rm -r {' '.join(temporary)}")
 
 
 def _short(host: Host, path: str) -> str:
