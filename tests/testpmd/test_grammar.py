@@ -90,6 +90,7 @@ def test_a_line_that_is_no_command_is_refused_in_dpdks_words(line: str, refusal:
         ("show prot stats all", "show port info|stats <port>|all"),
         ("set brust 5", "set burst <count>"),
         ("frobnicate", None),
+        ("foo burst 5", None),
     ],
 )
 def test_the_nearest_command_is_named(line: str, nearest: str | None) -> None:

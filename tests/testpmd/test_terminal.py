@@ -184,7 +184,7 @@ def test_files_of_commands_come_first_and_forwarding_may_begin_by_itself(tmp_pat
 
 
 def test_without_ports_the_prompt_opens_all_the_same() -> None:
-    printed = piped("show port summary all\nstart\nport attach net_null3\nport start 0\nstart\nquit\n", ports=0)
+    printed = piped("show port summary all\nport attach net_null3\nport start 0\nstart\nquit\n", ports=0)
     assert "Number of available ports: 0" in printed
     assert "Port 0 is attached. Now total ports is 1" in printed
     assert "io packet forwarding - ports=1" in printed

@@ -79,7 +79,9 @@ class Form:
         return {token.argument: token.kind.read(word) for token, word in pairs if token.argument}
 
     def likeness(self, words: Sequence[str]) -> float:
-        """Return how alike a wrong line is, 0 to 1."""
+        """Return how alike a wrong line is, 0 to 1; 0 unless its first word is near: a place that takes any word
+        says nothing.
+        """
         found = 0.0
         for token, word in zip(self.tokens, words, strict=False):
             if token.takes(word):
@@ -87,6 +89,8 @@ class Form:
             elif "<" not in token.kind.shown:
                 options = token.kind.shown.split("|")
                 found += max(difflib.SequenceMatcher(None, word, option).ratio() for option in options)
+            if token is self.tokens[0] and found < NEAR:
+                return 0.0
         return found / max(len(self.tokens), len(words))
 
 
