@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,11 +23,14 @@ from pollmode.eal.jit import INTERPRETED, compiled, load_relaxed64, store_relaxe
 from pollmode.eal.lcore_layout import LCORE_STOP
 from pollmode.ethdev import Event, Port, Ports, dispatch, rx_burst, tx_burst
 from pollmode.mbuf import Burst, Mempool, Packet, create_pool, mbuf_free_bulk
+from pollmode.net_vhost import queue as queue_module
+from pollmode.net_vhost.queue import callback_for
 from pollmode.net_vhost.testing import FrontEnd
 from pollmode.vhost.faults import PeerGone
 from pollmode.vhost.frontend import DRIVER_PROTOCOL_FEATURES
 from pollmode.vhost.messages import Protocol
 from pollmode.vhost.server import Listener
+from pollmode.vhost.testing import WAIT
 from pollmode.vhost.virtqueue import (
     VHOST_F_LOG_ALL,
     VHOST_USER_F_PROTOCOL_FEATURES,
@@ -417,6 +421,31 @@ def test_lcore_that_stays_in_a_ring_ends_the_session_and_leaks_no_memory(
     until(lambda: not kept() - before, lambda: f"{kept()} after, {before} before")
     inside(host, 1)
     with FrontEnd(host.path, MERGEABLE) as peer:
+        until(link_up(port))
+        both_ways(host, port, peer)
+
+
+def test_port_stops_and_starts_while_a_callback_for_its_ring_is_compiled(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = host.port()
+    compiling, go_on = threading.Event(), threading.Event()
+
+    def slow(*which: Any) -> Any:
+        compiling.set()
+        assert go_on.wait(WAIT)
+        return callback_for(*which)
+
+    monkeypatch.setattr(queue_module, "callback_for", slow)
+    peers: list[FrontEnd] = []
+    coming = threading.Thread(target=lambda: peers.append(FrontEnd(host.path, MERGEABLE)))
+    coming.start()
+    assert compiling.wait(WAIT)
+    port.stop()
+    port.start()
+    go_on.set()
+    coming.join()
+    with peers[0] as peer:
         until(link_up(port))
         both_ways(host, port, peer)
 

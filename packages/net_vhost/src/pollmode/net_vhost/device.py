@@ -318,8 +318,9 @@ class VhostDevice(Device, Backend):
     def on_vring_ready(self, session: Session, vring: Vring) -> None:
         """Take a ring into use."""
         queue, word = self._queue_of(vring), session.features or 0
+        log = session.dirty_log if has(word, VHOST_F_LOG_ALL) else None
+        queue.compile(word, log is not None)  # seconds, in which the port may be stopped
         with self._lock:
-            log = session.dirty_log if has(word, VHOST_F_LOG_ALL) else None
             behind = self._misses is not None and has(word, VIRTIO_F_IOMMU_PLATFORM)
             queue.bind(vring, word, log, self._misses.fd if self._misses and behind else -1)
         self._tell(queue, True)

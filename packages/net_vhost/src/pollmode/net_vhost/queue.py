@@ -114,15 +114,17 @@ class Queue:
 
     # --- the ring -----------------------------------------------------------------------------------------------
 
+    def compile(self, features: int, logged: bool) -> None:
+        """Compile what `bind` needs, with a log if `logged`."""
+        callback_for(self.direction, variant_for(self.direction, features), int(logged))
+
     def bind(self, vring: Vring, features: int, log: MappedFile | None = None, miss_fd: int = -1) -> None:
         """Work on `vring`. There is a callback from now on.
 
         It marks written pages in `log` if there is one. Behind an IOMMU `miss_fd` is the eventfd it writes when an
         address has no translation yet; see `missing`.
         """
-        variant = variant_for(self.direction, features)
-        self._logged = int(log is not None)
-        callback_for(self.direction, variant, self._logged)
+        self.compile(features, log is not None)
         record = self._record
         record["log"], record["log_size"] = (log.address, log.size) if log else (0, 0)
         record["log_used"], record["memory"] = vring.log_address, vring.memory
@@ -135,7 +137,8 @@ class Queue:
         record["lead"] = record["stream"] = record["held"] = 0
         record["halt"] = FAULT_NONE
         adopt_ring(self.address)
-        self.variant = variant
+        self._logged = int(log is not None)
+        self.variant = variant_for(self.direction, features)
 
     def unbind(self) -> None:
         """Have no callback any more. The ring is left when no lcore is inside the one there was."""
