@@ -59,6 +59,7 @@ def heal_ring(queue: int) -> None:
         store64(q.used + USED_RING + USED_ELEM_SIZE * slot, head)
         log_entries(queue, q.next, 1)
         q.next = (q.next + 1) & INDEX_MASK
+        q.given_up += 1
     store_release16(q.used + USED_IDX, q.next)
     log_head(queue)
     q.halt = FAULT_NONE

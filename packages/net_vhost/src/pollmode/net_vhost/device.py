@@ -103,6 +103,14 @@ XSTATS = {
     "misses": "iotlb_misses",
 }
 """Our counters and their names in the extended statistics; DPDK's where DPDK has one."""
+OF_RX = {
+    "nombuf": "mbuf_alloc_failed",
+    "short": "short_errors",
+    "long": "long_errors",
+    "given_up": "broken_errors",
+}
+OF_TX = {"unfit": "unfit_errors", "missed": "missed_packets"}
+"""Those of one direction: of a dropped packet the reason, of a missed one that it went back to the caller."""
 
 log = logs.get("pmd.net.vhost")
 
@@ -272,9 +280,8 @@ class VhostDevice(Device, Backend):
         for queue in self._configured():
             counts = queue.counts()
             prefix = f"{queue.direction.name}_q{queue.number}"
-            named.update({f"{prefix}_{name}": counts[counter] for counter, name in XSTATS.items()})
-            if queue.direction is RX:
-                named[f"{prefix}_mbuf_alloc_failed"] = counts["nombuf"]
+            names = XSTATS | (OF_RX if queue.direction is RX else OF_TX)
+            named.update({f"{prefix}_{name}": counts[counter] for counter, name in names.items()})
         return named
 
     def faults(self) -> list[DeviceFault]:

@@ -19,7 +19,7 @@ CACHE_LINE: Final = 64
 # no lcore is inside the queue's callback (`device.VhostDevice`).
 QUEUE: Final[np.dtype[Any]] = le_struct(
     "vhost_queue",
-    384,
+    448,
     # Line 0: read at the start of each burst.
     halt="i8",  # why its callback does nothing: FAULT_* of what broke it, or WAITING; 0 while it runs; written last
     desc="i8",  # host addresses of the three parts of the ring
@@ -41,7 +41,7 @@ QUEUE: Final[np.dtype[Any]] = le_struct(
     # Line 2: counters of the data path.
     packets="i8",
     bytes="i8",
-    errors="i8",  # packets dropped for what they are: no room for them in the ring, too long, too short
+    unfit="i8",  # transmit: packets dropped because no buffer of the front end can hold them
     missed="i8",  # transmit: packets handed back to the caller
     nombuf="i8",  # receive: packets left in the ring because the pool was empty
     calls="i8",  # eventfd writes
@@ -65,6 +65,11 @@ QUEUE: Final[np.dtype[Any]] = le_struct(
     lead="i8",  # receive: bursts that may still be held back, since the ring was found empty in a stream
     held="i8",  # receive: polls before this cycle count bring nothing, 0 when no burst is held back
     patience="i8",  # receive: cycles that a burst is held back
+    # Line 6: counters of what is rare.
+    short="i8",  # receive: packets dropped because they have no whole Ethernet header
+    long="i8",  # receive: packets dropped because they are longer than a frame, or than the mbufs one may take
+    given_up="i8",  # entries that broke the queue and were returned unread when it was healed; receiving, packets
+    unused=("i8", 5),
 )
 QUEUE_SIZE: Final = QUEUE.itemsize
 QUEUE_HEADER: Final = offset_of(QUEUE, "header")

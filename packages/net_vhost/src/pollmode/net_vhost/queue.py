@@ -53,7 +53,9 @@ from .layout import (
 from .rx import make_rx
 from .tx import make_tx
 
-COUNTERS = ("packets", "bytes", "errors", "missed", "nombuf", "calls", "faults", "misses", "multicast", "broadcast")
+COUNTERS = ("packets", "bytes", "missed", "nombuf", "calls", "faults", "misses", "multicast", "broadcast", "given_up")
+DROPS = ("short", "long", "unfit")
+"""Counters of packets dropped for what they are; "errors" is their sum."""
 
 
 @dataclass(frozen=True)
@@ -204,13 +206,14 @@ class Queue:
     # --- statistics ---------------------------------------------------------------------------------------------
 
     def _counts(self) -> dict[str, int]:
-        counts = {name: int(self._record[name][0]) for name in COUNTERS}
+        counts = {name: int(self._record[name][0]) for name in COUNTERS + DROPS}
+        counts["errors"] = sum(counts[name] for name in DROPS)
         sizes = self._record["sizes"][0]
         counts.update((name, int(count)) for (name, _), count in zip(SIZE_BINS, sizes, strict=True))
         return counts
 
     def counts(self) -> dict[str, int]:
-        """Return the counters since the last `reset_counts`: COUNTERS and the size bins. Stops nothing."""
+        """Return the counters since the last `reset_counts`: COUNTERS, DROPS, their sum, size bins. Stops nothing."""
         return {name: count - self._base[name] for name, count in self._counts().items()}
 
     def reset_counts(self) -> None:

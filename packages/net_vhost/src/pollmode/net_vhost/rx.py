@@ -103,8 +103,11 @@ def receive_chain(lcore: int, queue: int, head: int, m: int, header: int) -> int
         return STOP
     room = q.room
     segments = (length + room - 1) // room
-    if length < MIN_FRAME or length > MAX_FRAME or segments > q.segments_max:
-        q.errors += 1
+    if length < MIN_FRAME:
+        q.short += 1
+        return DROPPED
+    if length > MAX_FRAME or segments > q.segments_max:
+        q.long += 1
         return DROPPED
     if segments > 1 and pool_get_bulk(lcore, q.pool, q.segments, segments - 1) == 0:
         q.nombuf += 1

@@ -199,7 +199,7 @@ def finish(
     else:
         mbuf_free_bulk(lcore, burst, done)
     q.packets += done - dropped
-    q.errors += dropped
+    q.unfit += dropped
     q.bytes += total
 
 
