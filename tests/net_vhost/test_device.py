@@ -450,6 +450,57 @@ def test_port_stops_and_starts_while_a_callback_for_its_ring_is_compiled(
         both_ways(host, port, peer)
 
 
+def test_migration_compiles_while_packets_pass(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = host.port()
+    compiling, finished, rang = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(*which: Any) -> Any:
+        if which[2:] == (1,) and not finished.is_set():
+            compiling.set()
+            assert finished.wait(WAIT)
+        return callback_for(*which)
+
+    wanted = DRIVER_PROTOCOL_FEATURES | features(Protocol.LOG_SHMFD)
+    with FrontEnd(host.path, MERGEABLE, protocol_features=wanted) as peer:
+        until(link_up(port))
+        fd = os.memfd_create("log", os.MFD_CLOEXEC)
+        os.ftruncate(fd, 4096)
+        peer.frontend.set_log_base(fd, 4096)
+        os.close(fd)
+        until(link_up(port))
+        monkeypatch.setattr(queue_module, "callback_for", slow)
+        asking = threading.Thread(target=peer.frontend.set_features, args=[MERGEABLE | features(VHOST_F_LOG_ALL)])
+        asking.start()
+        assert compiling.wait(WAIT)
+        both_ways(host, port, peer)
+        host.environment.interrupts.alarm(0, rang.set)
+        assert rang.wait(WAIT)
+        assert port.link().up
+        finished.set()
+        asking.join()
+        until(link_up(port))
+        both_ways(host, port, peer)
+
+
+def test_new_descriptors_of_running_rings_are_no_news(host: Host) -> None:
+    port = host.port()
+    told: list[Event] = []
+    with FrontEnd(host.path, MERGEABLE) as peer:
+        until(link_up(port))
+        peer.frontend.get_features()
+        listener = port.on(None, lambda port, event, detail: told.append(event))
+        for index, ring in enumerate(peer.rings()):
+            before, ring.call_fd = ring.call_fd, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            os.close(before)
+            peer.frontend.set_vring_call(index, ring.call_fd)
+            peer.frontend.set_vring_kick(index, ring.kick_fd)
+        peer.frontend.get_features()
+        both_ways(host, port, peer)
+        assert all(ring.calls() for ring in peer.rings()), "who is called by the new descriptors"
+        port.off(listener)
+    assert told == []
+
+
 def test_port_closed_under_a_connected_front_end(host: Host) -> None:
     port = host.port()
     peer = FrontEnd(host.path, MERGEABLE)

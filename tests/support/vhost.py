@@ -53,6 +53,7 @@ class Recorder(Backend):
     queue_pairs = 2
 
     def __init__(self) -> None:
+        self.pausing = False
         self.events: list[tuple[object, ...]] = []
         self.running: dict[int, Vring] = {}
         self.largest_mtu = 9000
@@ -69,6 +70,17 @@ class Recorder(Backend):
         assert vring.used
         self.running[vring.index] = vring
         self.events.append(("ready", vring.index, vring.num, vring.base))
+
+    @contextlib.contextmanager
+    def paused(self, session):
+        self.pausing = True
+        yield
+        self.pausing = False
+
+    def on_vring_file(self, session, vring):
+        assert self.running[vring.index] is vring
+        assert self.pausing
+        self.events.append(("file", vring.index))
 
     def on_vring_stopped(self, session, vring):
         assert self.running.pop(vring.index) is vring

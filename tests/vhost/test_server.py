@@ -307,17 +307,18 @@ def test_connector_keeps_trying_and_comes_back(path, loop, host):
     assert len(host.owners) == 3
 
 
+class Clock:
+    """A loop that notes when alarms are due and rings them when told."""
+
+    def __init__(self):
+        self.waits = []
+
+    def alarm(self, seconds, callback):
+        self.waits.append(seconds)
+        self.ring = callback
+
+
 def test_connector_leaves_a_peer_that_ends_every_connection_alone_for_longer_each_time(path):
-    class Clock:
-        """A loop that notes when alarms are due and rings them when told."""
-
-        def __init__(self):
-            self.waits = []
-
-        def alarm(self, seconds, callback):
-            self.waits.append(seconds)
-            self.ring = callback
-
     clock = Clock()
     listener = Listener(path)
     connector = Connector(path, clock, lambda sock: sock.close())
@@ -332,6 +333,19 @@ def test_connector_leaves_a_peer_that_ends_every_connection_alone_for_longer_eac
     connector._since -= 60.0  # a connection that lasted
     connector.reconnect()
     assert clock.waits[-1] < 0.2
+    listener.close()
+
+
+def test_connector_comes_back_at_once_to_a_peer_whose_rings_ran_however_often_it_dies(path):
+    clock = Clock()
+    listener = Listener(path)
+    connector = Connector(path, clock, lambda sock: sock.close())
+    connector.start()
+    for _ in range(10):
+        clock.ring()
+        assert listener.accept(WAIT) is not None
+        connector.reconnect(served=True)
+    assert max(clock.waits) < 0.2
     listener.close()
 
 

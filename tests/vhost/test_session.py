@@ -24,7 +24,7 @@ from pollmode.vhost.messages import (
     pack_table,
 )
 from pollmode.vhost.session import Session
-from pollmode.vhost.testing import HONEST_FEATURES, GuestMemory, ScriptedFrontend
+from pollmode.vhost.testing import HONEST_FEATURES, WAIT, GuestMemory, ScriptedFrontend
 from pollmode.vhost.virtqueue import VHOST_F_LOG_ALL, VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1, features
 
 
@@ -120,10 +120,70 @@ def test_disabled_ring_goes_on_where_it_was(front, owner, running):
 
 
 @pytest.mark.parametrize("request_", [Request.SET_VRING_CALL, Request.SET_VRING_ERR, Request.SET_VRING_KICK])
-def test_new_descriptor_stops_the_ring_while_it_changes(front, owner, running, request_):
-    front.send(request_, U64.pack(0), [front.eventfd()])
+def test_new_descriptor_comes_while_the_ring_pauses_and_goes_on(front, owner, running, request_):
+    which = f"{request_.name.removeprefix('SET_VRING_').lower()}_fd"
+    before, theirs = len(owner.events), front.eventfd()
+    front.send(request_, U64.pack(0), [theirs])
     settle(front)
-    assert owner.events[-2:] == [("stopped", 0), ("ready", 0, 256, 12)]
+    assert owner.events[before:] == [("file", 0)]
+    os.eventfd_write(getattr(owner.running[0], which), 1)
+    assert os.eventfd_read(theirs) == 1
+    front.send(request_, U64.pack(0 | VRING_NO_FD))
+    settle(front)
+    assert owner.events[before:] == [("file", 0)] * 2
+    assert getattr(owner.running[0], which) == -1
+
+
+def test_features_of_running_rings_wait_for_what_they_need_and_nobody_else_waits(session, front, owner, loop, running):
+    begun, finished, prepared = threading.Event(), threading.Event(), []
+
+    def slow():
+        begun.set()
+        assert finished.wait(WAIT)
+        prepared.append(list(owner.events))
+
+    owner.preparation = lambda session, word: slow
+    before = list(owner.events)
+    logging = HONEST_FEATURES | features(VHOST_F_LOG_ALL)
+    front.send(Request.SET_FEATURES, U64.pack(logging))
+    front.send(Request.SET_VRING_ENABLE, VRING_STATE.pack(0, 0))
+    assert begun.wait(WAIT)
+    ours, theirs = socket.socketpair()
+    Session(ours, Recorder()).attach(loop)
+    with ScriptedFrontend(theirs) as other:
+        settle(other)
+    assert session.alive()
+    assert owner.events == before, "the ring runs on, and what was sent later waits"
+    finished.set()
+    settle(front)
+    assert prepared == [before]
+    assert owner.events[len(before) :] == [
+        ("stopped", 0),
+        ("features", logging),
+        ("ready", 0, 256, 12),
+        ("stopped", 0),
+    ]
+
+
+def test_session_that_ends_while_something_is_prepared_serves_no_more(session, front, owner, running, loop):
+    begun, finished, rang = threading.Event(), threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        assert finished.wait(WAIT)
+        raise HostError("no memory to compile in")
+
+    owner.preparation = lambda session, word: slow
+    front.send(Request.SET_FEATURES, U64.pack(HONEST_FEATURES | features(VHOST_F_LOG_ALL)))
+    assert begun.wait(WAIT)
+    front.sock.close()
+    assert not session.alive()
+    assert owner.closed == ["the peer closed its end"]
+    finished.set()
+    until(lambda: not any(thread.name == "vhost preparation" for thread in threading.enumerate()))
+    loop.alarm(0, rang.set)
+    assert rang.wait(WAIT)
+    assert owner.events[-1] == ("stopped", 0)
 
 
 def test_new_memory_stops_every_ring_and_starts_them_again(session, front, owner, memory, running):
@@ -320,6 +380,7 @@ def test_session_closed_while_it_serves_keeps_nothing_of_what_the_message_brough
         return 0
 
     owner.on_vring_stopped = closing
+    owner.on_vring_file = lambda session, vring: session.close("enough")
     with GuestMemory(guest_address=0x2000_0000) as other:
         if brings == "call":
             front.send(Request.SET_VRING_CALL, U64.pack(0), [front.eventfd()])
@@ -357,7 +418,10 @@ def test_ring_the_owner_cannot_leave_keeps_nothing_the_message_brought(front, ow
         owner.running.pop(vring.index)
         raise InternalError("an lcore stays in it")
 
-    owner.on_vring_stopped = failing
+    def failing_pause(session):
+        raise InternalError("an lcore stays in it")
+
+    owner.on_vring_stopped, owner.paused = failing, failing_pause
     with GuestMemory(guest_address=0x2000_0000) as other:
         if brings in ("call", "kick"):
             front.send(Request[f"SET_VRING_{brings.upper()}"], U64.pack(0), [front.eventfd()])

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pollmode.eal import logs
@@ -306,6 +306,18 @@ class VhostDevice(Device, Backend):
         session.attach(self._loop)
         return session
 
+    def preparation(self, session: Session, features: int) -> Callable[[], None] | None:
+        """Return the compiling of what marks pages, for a migration that begins."""
+        if not has(features, VHOST_F_LOG_ALL):
+            return None
+        first = [queues[0] for queues in self._queues.values()]
+
+        def compile_all() -> None:
+            for queue in first:
+                queue.compile(features, logged=True)
+
+        return compile_all
+
     @contextmanager
     def paused(self, session: Session) -> Iterator[None]:
         """Give no callbacks within; see `Backend.paused`."""
@@ -332,6 +344,11 @@ class VhostDevice(Device, Backend):
             queue.bind(vring, word, log, self._misses.fd if self._misses and behind else -1)
         self._tell(queue, True)
 
+    def on_vring_file(self, session: Session, vring: Vring) -> None:
+        """Take a ring's new call descriptor; nothing here waits for kicks, or tells errors by a descriptor."""
+        with self._lock:
+            self._queue_of(vring).use_call(vring.call_fd)
+
     def on_vring_stopped(self, session: Session, vring: Vring) -> int:
         """Leave a ring; no lcore is in it when this returns. Raises InternalError when one does not come out."""
         queue = self._queue_of(vring)
@@ -345,7 +362,7 @@ class VhostDevice(Device, Backend):
         if self._session is session:
             self._session = None
         if self._connector is not None and not self._closed:
-            self._connector.reconnect()
+            self._connector.reconnect(served=session.served)
 
     def _queue_of(self, vring: Vring) -> Queue:
         direction: Direction = RX if vring.index % 2 else TX

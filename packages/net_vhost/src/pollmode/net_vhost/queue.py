@@ -142,6 +142,10 @@ class Queue:
         self._logged = int(log is not None)
         self.variant = variant_for(self.direction, features)
 
+    def use_call(self, fd: int) -> None:
+        """Call the front end by this eventfd from now on, -1 for none. No lcore may be inside the callback."""
+        self._record["call_fd"] = fd
+
     def unbind(self) -> None:
         """Have no callback any more. The ring is left when no lcore is inside the one there was."""
         self.variant = VARIANT_NONE

@@ -5,12 +5,13 @@ A `Session` (session.py) speaks the protocol and calls these methods; a driver o
 are called on the thread that serves the session (normally the interrupt thread), one at a time.
 
 The promise a driver relies on: between `on_vring_ready(vring)` and the return of `on_vring_stopped(vring)` the ring's
-addresses are mapped, its descriptors are open and nothing in the vring changes. The promise a driver gives: when
-`on_vring_stopped` returns, no thread of its uses the ring any more.
+addresses are mapped, its descriptors are open and nothing in the vring changes, except as `on_vring_file` tells. The
+promise a driver gives: when `on_vring_stopped` returns, no thread of its uses the ring any more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -47,23 +48,33 @@ class Backend:
     protocol_features: int = DEFAULT_PROTOCOL_FEATURES
     queue_pairs: int = 1
 
+    def preparation(self, session: Session, features: int) -> Callable[[], None] | None:
+        """Return what has to be compiled before running rings take these features; it is called in another thread.
+
+        The rings run on with the old ones meanwhile, and the front end waits. None when it takes no time.
+        """
+        return None
+
     def on_features(self, session: Session, features: int) -> None:
         """The front end chose its features; no ring runs before this, and none runs while it is called."""
 
     def on_vring_ready(self, session: Session, vring: Vring) -> None:
         """A ring may be used from now on."""
 
+    def on_vring_file(self, session: Session, vring: Vring) -> None:
+        """A ring that runs, and goes on, has another kick, call or error descriptor, or none. Called `paused`."""
+
     def on_vring_stopped(self, session: Session, vring: Vring) -> int:
         """Stop using a ring and return the available index that comes next (`base` for who continues).
 
-        Called before its memory goes, its descriptors change, or anything about it changes.
+        Called before its memory goes, or anything about it changes but its descriptors.
         """
         return vring.base
 
     def paused(self, session: Session) -> AbstractContextManager[None]:
         """Keep every thread of the driver's out of all rings within this context; they run on behind it.
 
-        For what changes under running rings: the translations of an IOMMU.
+        For what changes under running rings: the translations of an IOMMU, descriptors.
         """
         return nullcontext()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from pollmode.vhost import iotlb, postcopy
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Session, Message], bytes | tuple[bytes, Sequence[int]] | None]
 
-__all__ = ["HANDLERS"]
+__all__ = ["HANDLERS", "preparation"]
 
 _VRING_F_LOG = 1
 _MAC_MASK = (1 << 48) - 1
@@ -79,6 +80,15 @@ def _set_features(session: Session, message: Message) -> None:
     session.iotlb = (session.iotlb or Iotlb()) if has(word, VIRTIO_F_IOMMU_PLATFORM) else None
     session.owner.on_features(session, word)
     session.start_rings()
+
+
+def preparation(session: Session, message: Message) -> Callable[[], None] | None:
+    """Return what takes seconds and is done before the message is served, while rings run on; None for nothing."""
+    running = any(vring.running for vring in session.vrings.values())
+    if message.request != Request.SET_FEATURES or message.fds or not running:
+        return None
+    word = _u64(message)
+    return None if word & ~session.owner.features else session.owner.preparation(session, word)
 
 
 def _get_protocol_features(session: Session, message: Message) -> bytes:
@@ -158,7 +168,7 @@ def _set_vring_enable(session: Session, message: Message) -> None:
 
 
 def _replace_eventfd(session: Session, message: Message, which: str) -> Vring:
-    """Give the ring the message names its new descriptor, or none; return the ring, which is stopped."""
+    """Give the ring the message names its new descriptor, or none, and return the ring. One that runs goes on."""
     word = _u64(message)
     if word & ~(VRING_INDEX_MASK | VRING_NO_FD):
         raise MalformedMessage(f"{word:#x} has bits beside the ring's index and the no-descriptor bit", word=word)
@@ -168,9 +178,11 @@ def _replace_eventfd(session: Session, message: Message, which: str) -> Vring:
         raise MalformedMessage(f"{len(message.fds)} descriptors; the message says {'none' if without else 'one'}")
     if not without:
         check_eventfd(message.fds[0])
-    session.stop_ring(vring)
-    if not session.closed:  # by a callback: nobody would close it
-        vring.set_file(which, message.take_fd())
+    with session.owner.paused(session) if vring.running else nullcontext():
+        if not session.closed:  # by a callback: nobody would close it
+            vring.set_file(which, message.take_fd())
+            if vring.running:
+                session.owner.on_vring_file(session, vring)
     return vring
 
 

@@ -21,7 +21,7 @@ from pollmode.eal.errors import ConfigError, PollmodeError, UnsupportedError
 from pollmode.vhost.backend import Backend
 from pollmode.vhost.connection import Connection, Message
 from pollmode.vhost.faults import MalformedMessage, PeerGone, PeerTimeout, RefusedMessage
-from pollmode.vhost.handlers import HANDLERS
+from pollmode.vhost.handlers import HANDLERS, preparation
 from pollmode.vhost.iotlb import Iotlb, Unknown, ask
 from pollmode.vhost.mapping import MappedFile, MappedRegion, unmap
 from pollmode.vhost.messages import (
@@ -41,6 +41,7 @@ from pollmode.vhost.messages import (
 )
 from pollmode.vhost.patience import Loop, Patience
 from pollmode.vhost.postcopy import PostCopy
+from pollmode.vhost.preparing import prepare
 from pollmode.vhost.virtqueue import (
     MAX_QUEUE_PAIRS,
     VHOST_USER_F_PROTOCOL_FEATURES,
@@ -85,11 +86,14 @@ class Session:
         self.dirty_log: MappedFile | None = None
         self.iotlb: Iotlb | None = None  # only with VIRTIO_F_IOMMU_PLATFORM
         self.postcopy = PostCopy()
+        self.served = False  # whether a ring ever ran
         self.closed = False
         self._backend_channel: Connection | None = None
         self._lock = threading.RLock()
         self._loop: Loop | None = None
         self._patience = Patience(self._lock, lambda error: self._fail(error, ""))
+        self._aside: Message | None = None  # it waits for what is prepared
+        self._prepared: Message | None = None  # it is the next to be served
         self._entangled = False  # the owner could not leave a ring: a thread of its may be in its memory for ever
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -164,8 +168,7 @@ class Session:
     def _receive_one(self) -> bool:
         text = ""
         try:
-            message = self._connection.receive()
-            self._patience.note(whole=message is not None, partial=self._connection.partial)
+            message = self._next()
             if message is None:
                 return False
             with message:
@@ -182,6 +185,30 @@ class Session:
             self.close(f"an error of ours while serving {text}")
             raise
         return not self.closed
+
+    def _next(self) -> Message | None:
+        """Return the message to be served next; None while it is not there, or set aside."""
+        if self._aside is not None:
+            return None
+        message, self._prepared = self._prepared, None
+        if message is None:
+            message = self._connection.receive()
+            self._patience.note(whole=message is not None, partial=self._connection.partial)
+            work = preparation(self, message) if message is not None else None
+            if work is not None and self._loop is not None:
+                self._loop.unregister(self._connection.fileno())
+                self._aside, message = message, None
+                prepare(work, self._loop, self._go_on)
+        return message
+
+    def _go_on(self) -> None:
+        """Serve the message that was set aside, and those behind it."""
+        with self._lock:
+            self._prepared, self._aside = self._aside, None
+            if self._loop is None:
+                return
+            self._loop.register(self._connection.fileno(), self.receive)
+        self.receive()
 
     def _fail(self, error: PollmodeError, text: str) -> None:
         log.error(f"{self.name}: vhost-user front end sent away: {error}" + (f"; message {text}" if text else ""))
@@ -273,7 +300,7 @@ class Session:
         except Unknown as unknown:  # its translation will start it
             ask(self, unknown.address, unknown.access)
             return
-        vring.running = True
+        vring.running = self.served = True
         log.info(f"{self.name}: {vring} ready")
         self.owner.on_vring_ready(self, vring)
 
