@@ -9,9 +9,13 @@ import re
 
 import pytest
 
-from pollmode.eal.errors import ConfigError, PollmodeError
+from pollmode.eal.environment import Environment
+from pollmode.eal.errors import ConfigError, DeviceFault, PollmodeError
+from pollmode.eal.stopper import Stopper
+from pollmode.mbuf import create_pool
 from pollmode.testpmd import application
 from pollmode.testpmd.options import parse
+from pollmode.testpmd.session import Session
 
 # A first run compiles, which a busy machine takes minutes for.
 pytestmark = pytest.mark.timeout(600)
@@ -66,6 +70,29 @@ def test_io_between_two_ports(capsys: pytest.CaptureFixture[str]) -> None:
     assert -1 not in places, expected[places.index(-1)]
     assert places == sorted(places)
     assert total(output, "RX") == total(output, "TX") > 0
+
+
+def test_a_broken_queue_is_told_once_with_what_heals_it(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Stopper() as stopper:
+        session = Session(environment, parse([]), stopper)
+    application._announce_events(session)
+    port = session.bus.attach("net_null0")
+    port.configure(1, 1)
+    port.setup_rx_queue(0, 0, create_pool(environment.memory, "told", 64, cache_size=0))
+    port.setup_tx_queue(0, 0)
+    port.start()
+    monkeypatch.setattr(
+        port.device, "faults", lambda: [DeviceFault("the front end broke rx queue 0 (ring 1)", queue=1)]
+    )
+    line = "\nPort 0: the front end broke rx queue 0 (ring 1); heal it with: port reset 0\n"
+    for _ in range(3):
+        port.poll()
+    assert capsys.readouterr().out.count(line) == 1
+    port.reset()
+    port.poll()
+    assert capsys.readouterr().out.count(line) == 1, "broken again"
 
 
 @pytest.mark.parametrize("mode", ["txonly", "flowgen", "rxonly", "mac"])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pollmode.eal import jit
 from pollmode.eal.environment import Environment
-from pollmode.eal.errors import ConfigError
+from pollmode.eal.errors import ConfigError, DeviceFault
 from pollmode.eal.stopper import Stopper
 from pollmode.ethdev import Event, Port
 from pollmode.testpmd.lifecycle import close_ports, start_ports, stop_ports
@@ -121,6 +121,8 @@ def _announce_events(session: Session) -> None:
         name, text = _EVENT_NAMES[event]
         if name in session.options.events:
             print(f"\nPort {port.id}: {text} event", flush=True)
+            if isinstance(detail, DeviceFault):
+                print(f"Port {port.id}: {detail}; heal it with: port reset {port.id}", flush=True)
 
     session.ports.on(None, tell)
 
