@@ -65,4 +65,4 @@ def await_links(ports: Sequence[Port], wait: Callable[[float], bool]) -> None:
         print(".", end="", flush=True)
     print("done")
     for port in ports:
-        print(f"Port {port.id} {port.link()}")
+        print(f"Port {port.id} {port.link()}", flush=True)
