@@ -256,6 +256,15 @@ def test_many_packets_of_a_stream_are_not_held_back(make_rig: Callable[..., Rig]
     assert rig.run() == 32
 
 
+def test_half_a_small_ring_is_not_held_back(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(RX, MERGEABLE, num=64)
+    rig.queue._record["patience"] = 1 << 40
+    post(rig, STREAM)
+    assert [rig.run(), rig.run()] == [STREAM, 0]
+    post(rig, 32)
+    assert rig.run() == 32
+
+
 def test_packets_behind_a_small_burst_are_not_held_back(make_rig: Callable[..., Rig]) -> None:
     rx = make_rig(RX, MERGEABLE, num=64)
     rx.queue._record["patience"] = 1 << 40

@@ -95,7 +95,7 @@ MAX_SEGMENTS: Final = 1024  # mbufs of one packet
 
 # Receive: staying behind a front end that is slower than we are, see rx.hold_back.
 STREAM: Final = 16  # packets of a burst that belongs to a stream
-FEW: Final = 256  # packets that are worth waiting for more
+FEW: Final = 256  # packets that are worth waiting for more, at most half the ring
 LEAD: Final = 64  # bursts held back after an empty poll
 PATIENCE: Final = 1.6e-6  # seconds that a burst is held back
 

@@ -162,7 +162,7 @@ def hold_back(queue: int, waiting: int) -> int:
     Only what follows a burst of STREAM packets waits, PATIENCE at most.
     """
     q = record(queue, QUEUE)
-    if q.held == 0 and q.lead > 0 and 0 < waiting < FEW:
+    if q.held == 0 and q.lead > 0 and 0 < waiting < min(FEW, q.num >> 1):
         q.held = cycles() + q.patience
         return 1
     q.held = 0
