@@ -86,7 +86,8 @@ def test_a_broken_queue_is_told_once_with_what_heals_it(
     monkeypatch.setattr(
         port.device, "faults", lambda: [DeviceFault("the front end broke rx queue 0 (ring 1)", queue=1)]
     )
-    line = "\nPort 0: the front end broke rx queue 0 (ring 1); heal it with: port reset 0\n"
+    mend = "stop, port stop 0, port reset 0, port start 0, start"
+    line = f"\nPort 0: the front end broke rx queue 0 (ring 1); heal it with: {mend}\n"
     for _ in range(3):
         port.poll()
     assert capsys.readouterr().out.count(line) == 1

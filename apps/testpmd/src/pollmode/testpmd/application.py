@@ -122,7 +122,8 @@ def _announce_events(session: Session) -> None:
         if name in session.options.events:
             print(f"\nPort {port.id}: {text} event", flush=True)
             if isinstance(detail, DeviceFault):
-                print(f"Port {port.id}: {detail}; heal it with: port reset {port.id}", flush=True)
+                mend = f"stop, port stop {port.id}, port reset {port.id}, port start {port.id}, start"
+                print(f"Port {port.id}: {detail}; heal it with: {mend}", flush=True)
 
     session.ports.on(None, tell)
 
