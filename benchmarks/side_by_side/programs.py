@@ -22,6 +22,11 @@ OURS = (str(Path(sys.executable).parent / "testpmd"),)
 DPDK = ("stdbuf", "-oL", "dpdk-testpmd")
 
 
+_FOLDER = tempfile.TemporaryDirectory(prefix="bench-")  # goes with this process
+RUNTIME = Path(_FOLDER.name) / "dpdk"
+"""The folder above the programs' runtime folders, their telemetry sockets within; what DPDK leaves there goes too."""
+
+
 class Testpmd:
     """A running testpmd that prints its statistics every second; `argv` is its whole command line."""
 
@@ -29,7 +34,13 @@ class Testpmd:
         self.argv = list(argv)
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
         keyboard = subprocess.PIPE if commands else subprocess.DEVNULL
-        self.process = subprocess.Popen(self.argv, stdin=keyboard, stdout=self._printed, stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(
+            self.argv,
+            stdin=keyboard,
+            stdout=self._printed,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "RUNTIME_DIRECTORY": _FOLDER.name},
+        )
         if commands:
             self.say(commands)
 

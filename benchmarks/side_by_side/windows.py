@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from benchmarks.side_by_side.placement import label, round_trip
-from benchmarks.side_by_side.programs import Testpmd
+from benchmarks.side_by_side.programs import RUNTIME, Testpmd
 
 SETTLE, LENGTH = 0.03, 0.15  # seconds: until the programs run again as before; of a window
 REPLY = 16384
-RUNTIME = Path("/var/run/dpdk") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp"), "dpdk")
 
 
 class Counters:
