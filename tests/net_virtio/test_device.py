@@ -5,6 +5,7 @@ several queues, faults, statistics.
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -155,6 +156,19 @@ def test_more_queue_pairs_than_the_back_end_has(pair: Pair) -> None:
         pair.virtio(queues=4)
 
 
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Leave to open what both ends of 256 rings need, 4 eventfds each: logins often begin with 1024 in all."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= hard < 2048:
+        pytest.skip(f"needs 2048 descriptors and may open {hard}: raise ulimit -Hn")
+    if 0 <= soft < 2048:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (2048, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
 def test_128_queue_pairs(pair: Pair) -> None:
     vhost, virtio = (
         pair.vhost(queues=128),
