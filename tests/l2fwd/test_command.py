@@ -134,7 +134,7 @@ def test_verbose_adds_where_an_error_was_raised(start):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("at", ["pollmode.l2fwd.cli", "typer", "pollmode.l2fwd.run", "numba", "pollmode.l2fwd.loop"])
+@pytest.mark.parametrize("at", ["pollmode.l2fwd.cli", "typer", "pollmode.l2fwd.run", "numpy", "pollmode.l2fwd.loop"])
 def test_a_signal_before_anything_is_there_ends_it_without_a_word(at, number):
     ended = at_import("pollmode.l2fwd", at, number, ["--no-huge", "--in-memory", *TWO_PORTS, "--", "-p", "3"])
     assert (ended.returncode, ended.stdout, ended.stderr) == (-number, "", "")

@@ -140,7 +140,7 @@ def test_an_own_option_without_the_dashes_before_it_is_shown_its_place(capsys: p
     [
         (["--demo"], "pollmode.testpmd.cli"),
         (["--demo"], "typer"),
-        (["--demo"], "numba"),
+        (["--demo"], "numpy"),
         ([], "pollmode.testpmd.application"),
     ],
 )
