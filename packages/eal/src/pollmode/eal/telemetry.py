@@ -20,11 +20,12 @@ from typing import Final
 from pollmode.eal import logs
 from pollmode.eal.errors import ConfigError
 
-__all__ = ["INPUT_SIZE", "MAX_OUTPUT", "Command", "Telemetry", "integer"]
+__all__ = ["INPUT_SIZE", "MAX_OUTPUT", "Command", "HandoverCommand", "Telemetry", "integer"]
 
 log = logs.get("lib.telemetry", logs.WARNING)
 
 Command = Callable[[str | None], object]
+HandoverCommand = Callable[[str | None, list[int]], object]
 
 INPUT_SIZE: Final = 1023  # bytes of a request that are looked at, its end is a NUL in DPDK's buffer of 1024
 MAX_OUTPUT: Final = 16384  # bytes of an answer, MAX_OUTPUT_LEN
@@ -42,6 +43,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self._commands: dict[str, tuple[Command, str]] = {}
+        self._handovers: dict[str, HandoverCommand] = {}
         self.register("/", lambda _: sorted(self._commands), "Returns list of available commands, Takes no parameters")
         self.register("/info", lambda _: self._info, "Returns DPDK Telemetry information. Takes no parameters")
         self.register("/help", self._help, "Returns help text for a command. Parameters: string command")
@@ -57,26 +59,40 @@ class Telemetry:
         if len(help_text) >= MAX_STRING:
             raise ConfigError(f"the help of telemetry command {name} is longer than {MAX_STRING - 1} characters")
         self._commands[name] = (command, help_text)
+        self._handovers.pop(name, None)
+
+    def register_handover(self, name: str, command: HandoverCommand, help_text: str) -> None:
+        """Answer `name` with what `command(parameters, descriptors)` returns; see `register`.
+
+        `descriptors` are those that came with the request; the command takes what it keeps out of the list, the others
+        are closed after the answer.
+        """
+        self.register(name, lambda parameters: command(parameters, []), help_text)
+        self._handovers[name] = command
 
     def greeting(self) -> bytes:
         """Return what a client is told first: version, process id, length of the longest answer."""
         return _encode(self._info, MAX_OUTPUT).encode()
 
-    def answer(self, request: bytes) -> bytes:
+    def answer(self, request: bytes, descriptors: list[int] | None = None) -> bytes:
         """Return the answer to a request, whatever it holds: `{"name":value}`, of less than 16384 bytes.
 
-        What does not fit is left out, element by element, as DPDK does it; the answer stays well-formed.
+        What does not fit is left out, element by element, as DPDK does it; the answer stays well-formed. A handover
+        command takes from `descriptors`.
         """
         line = request[:INPUT_SIZE].partition(b"\0")[0].lstrip(b",").decode(errors="replace")
         name, _, parameters = line.partition(",")
         prefix = f"{{{json.dumps(name[:MAX_NAME] or 'none')}:"
-        value = _encode(self._call(name, parameters or None), MAX_OUTPUT - 2 - len(prefix), MAX_SINGLE_STRING)
+        called = self._call(name, parameters or None, descriptors or [])
+        value = _encode(called, MAX_OUTPUT - 2 - len(prefix), MAX_SINGLE_STRING)
         return f"{prefix}{value}}}".encode()
 
-    def _call(self, name: str, parameters: str | None) -> object:
+    def _call(self, name: str, parameters: str | None, descriptors: list[int]) -> object:
         if name not in self._commands:
             return None
         try:
+            if name in self._handovers:
+                return _plain(self._handovers[name](parameters, descriptors))
             return _plain(self._commands[name][0](parameters))
         except Exception as error:  # a request must never end the thread that serves all the others
             log.info(f"{name}: {type(error).__name__}: {error}")

@@ -50,11 +50,14 @@ class TelemetryClient:
             self._socket.close()
             raise
 
-    def ask(self, command: str, parameters: object = None) -> Any:
-        """Return the value a command is answered with, None when it is unknown or failed."""
+    def ask(self, command: str, parameters: object = None, descriptor: int | None = None) -> Any:
+        """Return the value a command is answered with, None when it is unknown or failed.
+
+        The process is handed a copy of `descriptor`.
+        """
         request = command if parameters is None else f"{command},{parameters}"
         try:
-            self._socket.send(request.encode())
+            socket.send_fds(self._socket, [request.encode()], [] if descriptor is None else [descriptor])
         except OSError as error:
             raise self._gone(error.strerror) from error
         return self._receive(self._most, command)[command]

@@ -126,16 +126,21 @@ class _Client:
             self._forget(self)
 
     def _ready(self) -> None:
+        descriptors: list[int] = []
         try:
-            request = self._socket.recv(INPUT_SIZE)
+            request, descriptors, _, _ = socket.recv_fds(self._socket, INPUT_SIZE, 1, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError:
             request = b""
-        if request:
-            self._send(self._telemetry.answer(request))
-        else:  # the end, or an empty message: DPDK can't tell them apart either
-            self.close()
+        try:
+            if request:
+                self._send(self._telemetry.answer(request, descriptors))
+            else:  # the end, or an empty message: DPDK can't tell them apart either
+                self.close()
+        finally:
+            for descriptor in descriptors:  # those that no command took
+                os.close(descriptor)
 
     def _send(self, answer: bytes) -> None:
         try:

@@ -12,6 +12,7 @@ from pollmode.eal.errors import ConfigError, PollmodeError
 from pollmode.mbuf import telemetry as mbuf_telemetry
 
 from . import telemetry
+from .capture.remote import RemoteCaptures
 from .dispatch import Dispatch, receive_once, send_once
 from .entries import nothing
 from .events import EventCallback, Events, Listener
@@ -47,6 +48,7 @@ class Ports:
         self._watch: Watch | None = None
         mbuf_telemetry.register(environment.telemetry, environment.memory)
         telemetry.register(environment.telemetry, self)
+        self._captures = RemoteCaptures(self)
 
     @property
     def dispatch(self) -> int:
@@ -136,7 +138,8 @@ class Ports:
             self._watch = Watch(self, seconds)
 
     def close(self) -> None:
-        """Stop, close and remove every port; the first error is raised when all were tried."""
+        """End captures; stop, close and remove every port; the first error is raised when all were tried."""
+        self._captures.close()
         if self._watch is not None:
             self._watch.end()
             self._watch = None

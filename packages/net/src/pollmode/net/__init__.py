@@ -19,6 +19,7 @@ __all__ = [
     "ipv6",
     "mac",
     "pcap",
+    "pcapng",
     "ptype",
     "tcp",
     "udp",

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Captures packets of a running process, as dpdk-dumpcap does."""
