@@ -3,21 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
+from support.vdev_ports import ports
 
 from pollmode.eal.environment import Environment
 from pollmode.ethdev import Port, Ports
 from pollmode.ethdev.testing import ModelDevice
 from pollmode.mbuf import Mempool, create_pool
 
-
-@pytest.fixture
-def ports(environment: Environment) -> Iterator[Ports]:
-    table = Ports(environment)
-    yield table
-    table.close()
+__all__ = ["device", "pool", "port", "ports", "started"]
 
 
 @pytest.fixture

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+from support.vdev_ports import ports
 
 from pollmode.eal.environment import Environment
 from pollmode.ethdev import Port, PortConfig, Ports
 from pollmode.mbuf import Burst, Mempool, Packet, create_pool
 from pollmode.net_af_packet import AfPacketDevice, AfPacketOptions, Geometry
 from pollmode.net_af_packet.testing import KernelModel, ModelRings
+
+__all__ = ["Model", "Modelled", "model", "ports"]
 
 MBUFS = 256
 
@@ -53,13 +56,6 @@ class Modelled:
 
 
 Model = Callable[..., Modelled]
-
-
-@pytest.fixture
-def ports(environment: Environment) -> Iterator[Ports]:
-    table = Ports(environment)
-    yield table
-    table.close()
 
 
 @pytest.fixture

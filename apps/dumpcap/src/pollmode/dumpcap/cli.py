@@ -32,22 +32,25 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})
 def dumpcap(
     interfaces: Annotated[
-        list[str], typer.Option("-i", "--interface", metavar="PORT", help="port to capture, by number or name; several")
-    ] = [],  # noqa: B006 - typer copies it
+        list[str] | None,
+        typer.Option("-i", "--interface", metavar="PORT", help="port to capture, by number or name; several"),
+    ] = None,
     show: Annotated[bool, typer.Option("-D", "--list-interfaces", help="print the ports and exit")] = False,
     output: Annotated[str, typer.Option("-w", metavar="FILE", help="file to write; - is standard output")] = "",
     count: Annotated[int, typer.Option("-c", metavar="N", min=0, help="end after N packets; 0: no limit")] = 0,
     autostop: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("-a", "--autostop", metavar="WHEN", help="end after duration:S, filesize:KIB or packets:N"),
-    ] = [],  # noqa: B006
+    ] = None,
     snaplen: Annotated[
         int, typer.Option("-s", "--snapshot-length", metavar="N", min=0, help="bytes kept of a packet; 0: all")
     ] = 0,
     pcap: Annotated[bool, typer.Option("-P", help="write pcap instead of pcapng")] = False,
     pcapng: Annotated[bool, typer.Option("-n", help="write pcapng (default)")] = False,
     quiet: Annotated[bool, typer.Option("-q", help="do not print the count while capturing")] = False,
-    queues: Annotated[list[int], typer.Option("--queue", metavar="N", min=0, help="only this queue; several")] = [],  # noqa: B006
+    queues: Annotated[
+        list[int] | None, typer.Option("--queue", metavar="N", min=0, help="only this queue; several")
+    ] = None,
     direction: Annotated[
         str, typer.Option("--direction", metavar="rx|tx|both", help="only what came or went")
     ] = "both",
@@ -65,8 +68,8 @@ def dumpcap(
     if capture_filter:
         way_out = "capture all, then: tcpdump -r FILE -w CHOSEN 'FILTER'"
         raise UnsupportedError(f"-f: packets are not filtered while they are captured; {way_out}")
-    ends = limits(count, autostop)
-    wanted: dict[str, object] = {"ports": interfaces}
+    ends = limits(count, autostop or ())
+    wanted: dict[str, object] = {}
     if snaplen:
         wanted["snaplen"] = snaplen
     if queues:

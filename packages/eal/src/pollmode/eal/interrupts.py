@@ -9,6 +9,7 @@ the main thread, and a call from another thread can't wait for a running callbac
 from __future__ import annotations
 
 import contextlib
+import functools
 import heapq
 import itertools
 import os
@@ -158,7 +159,7 @@ class Interrupts:
                 if fd == self._wake:
                     os.eventfd_read(self._wake)
                 else:
-                    self._run(lambda fd=fd: self._sources.get(fd))  # type: ignore[misc]  # mypy can't type the default
+                    self._run(functools.partial(self._sources.get, fd))
             self._run(self._take_due)
         with self._changed:  # whoever set `_closing` has written to `_wake` by now
             self._epoll.close()

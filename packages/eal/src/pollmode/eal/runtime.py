@@ -7,6 +7,7 @@ it dies, so nothing that is left behind can keep the next start from succeeding.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -15,7 +16,7 @@ from types import TracebackType
 
 from pollmode.eal.errors import HostError
 
-__all__ = ["Runtime", "runtime_base"]
+__all__ = ["Runtime", "make_directory", "runtime_base"]
 
 LOCK = "pollmode.lock"  # not DPDK's name: a DPDK process may have the same prefix
 
@@ -63,7 +64,7 @@ class Runtime:
         path = directory / LOCK
         while True:
             try:
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_directory(directory)
                 fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except FileNotFoundError:
                 continue
@@ -94,6 +95,16 @@ class Runtime:
             return HostError(told, mend="choose a shorter --file-prefix", errno=error.errno)
         mend = "set XDG_RUNTIME_DIR to a directory of yours, or start with --in-memory"
         return HostError(told, mend=mend, errno=error.errno)
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory that any process may remove again at once: who goes on to use it sees FileNotFoundError then.
+
+    (`Path.mkdir` looks again at what exists, and takes a directory that went meanwhile for a file in its place.)
+    """
+    directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory, 0o700)
 
 
 def runtime_base() -> Path:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -34,7 +35,12 @@ def register_words(telemetry: Telemetry, words: Sequence[str]) -> None:
     application = behind if before[len(before) - len(words) :] == list(words) else []
     for name, told, whose in (("params", own, "EAL"), ("app_params", application, "app")):
         text = f"Returns {whose} commandline parameters used. Takes no parameters"
-        telemetry.register(f"/eal/{name}", lambda _, told=told: told, text)  # type: ignore[misc]  # mypy can't type it
+        telemetry.register(f"/eal/{name}", functools.partial(_constant, told), text)
+
+
+def _constant(value: object, parameters: str | None) -> object:
+    """Answer with `value`, whatever the parameters."""
+    return value
 
 
 def register_lcores(telemetry: Telemetry, lcores: Lcores) -> None:

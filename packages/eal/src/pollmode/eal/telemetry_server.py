@@ -23,6 +23,7 @@ from typing import Final
 from pollmode.eal import logs
 from pollmode.eal.errors import ConfigError, HostError
 from pollmode.eal.interrupts import Alarm, Interrupts
+from pollmode.eal.runtime import make_directory
 from pollmode.eal.telemetry import INPUT_SIZE, Telemetry
 
 __all__ = ["MAX_CLIENTS", "SOCKET_NAME", "TelemetryServer"]
@@ -203,7 +204,7 @@ def _taken(path: Path) -> bool:
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Make the directory and keep others from taking names in it. Raises FileNotFoundError when it was just removed."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(directory)
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

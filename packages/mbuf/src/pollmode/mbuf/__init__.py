@@ -21,6 +21,7 @@ from pollmode.mbuf.alloc import (
     mbuf_reset,
 )
 from pollmode.mbuf.burst import Burst
+from pollmode.mbuf.byte_ring import NO_ROOM, place_for
 from pollmode.mbuf.cache import pool_get, pool_get_bulk, pool_put, pool_put_bulk
 from pollmode.mbuf.chains import mbuf_attach, mbuf_chain, mbuf_clone, mbuf_copy, mbuf_is_contiguous, mbuf_linearize
 from pollmode.mbuf.check import REASONS, mbuf_sanity_check, sanity_check
@@ -29,6 +30,7 @@ from pollmode.mbuf.data import (
     mbuf_append,
     mbuf_data,
     mbuf_data_iova,
+    mbuf_gather,
     mbuf_headroom,
     mbuf_last,
     mbuf_prepend,
@@ -231,6 +233,7 @@ __all__ = [
     "MBUF_VLAN_TCI",
     "MBUF_VLAN_TCI_OUTER",
     "MEMPOOL",
+    "NO_ROOM",
     "MEMPOOL_CACHES",
     "MEMPOOL_CACHE_SIZE",
     "MEMPOOL_CACHE_STRIDE",
@@ -349,6 +352,7 @@ __all__ = [
     "mbuf_free_bulk",
     "mbuf_free_fast",
     "mbuf_free_segment",
+    "mbuf_gather",
     "mbuf_headroom",
     "mbuf_is_contiguous",
     "mbuf_last",
@@ -365,6 +369,7 @@ __all__ = [
     "mbuf_tailroom",
     "mbuf_trim",
     "mempool",
+    "place_for",
     "pool_get",
     "pool_get_bulk",
     "pool_get_some",

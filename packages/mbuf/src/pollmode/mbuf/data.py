@@ -20,6 +20,7 @@ __all__ = [
     "mbuf_append",
     "mbuf_data",
     "mbuf_data_iova",
+    "mbuf_gather",
     "mbuf_headroom",
     "mbuf_last",
     "mbuf_prepend",
@@ -132,11 +133,21 @@ def _read(m: int, offset: int, length: int, buffer: int) -> int:
         m = load64(m + MBUF_NEXT)
     if offset + length <= load16(m + MBUF_DATA_LEN):
         return mbuf_data(m) + offset
+    return buffer if mbuf_gather(m, offset, length, buffer) == length else 0
+
+
+@compiled
+def mbuf_gather(m: int, offset: int, length: int, buffer: int) -> int:
+    """Copy `length` bytes at `offset` of the packet to `buffer`, as far as its segments have them; returns how many."""
     done = 0
-    while done < length and m != 0:
-        piece = min(load16(m + MBUF_DATA_LEN) - offset, length - done)
-        copy(buffer + done, mbuf_data(m) + offset, piece)
-        done += piece
-        offset = 0
+    while m != 0 and done < length:
+        held = load16(m + MBUF_DATA_LEN)
+        if offset >= held:
+            offset -= held
+        else:
+            piece = min(held - offset, length - done)
+            copy(buffer + done, mbuf_data(m) + offset, piece)
+            done += piece
+            offset = 0
         m = load64(m + MBUF_NEXT)
-    return buffer if done == length else 0
+    return done

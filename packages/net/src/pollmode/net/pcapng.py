@@ -18,7 +18,7 @@ import numpy as np
 from pollmode.eal.errors import ConfigError
 from pollmode.eal.jit import compiled, copy, load32, store32, store64
 from pollmode.eal.layout import le_struct, offset_of
-from pollmode.net.pcap import ETHERNET, RECORD_SIZE
+from pollmode.net.pcap import ETHERNET, RECORD, RECORD_SIZE
 
 __all__ = [
     "ENHANCED",
@@ -27,9 +27,19 @@ __all__ = [
     "LEAST_BLOCK",
     "MAX_BLOCK",
     "OUTBOUND",
+    "PACKET_DIRECTION",
+    "PACKET_END_OF_OPTIONS",
     "PACKET_HEADER",
     "PACKET_HEADER_SIZE",
+    "PACKET_HIGH",
+    "PACKET_INTERFACE",
+    "PACKET_KIND",
+    "PACKET_LENGTH",
+    "PACKET_LOW",
+    "PACKET_ORIGINAL",
     "PACKET_OVERHEAD",
+    "PACKET_QUEUE",
+    "PACKET_TRAILER_SIZE",
     "SECTION",
     "STATISTICS",
     "BlockFile",
@@ -51,15 +61,25 @@ LEAST_BLOCK: Final = 12
 MAX_BLOCK: Final = 1 << 20  # bytes; the longest packet has 262144
 _BYTE_ORDER: Final = 0x1A2B3C4D
 
-# Section 4.3: what stands before a packet. Behind it, here: padding, direction, queue, end of options, length.
+# Section 4.3: what stands before a packet; behind it and its padding two options, their end, and the length again.
 PACKET_HEADER: Final[np.dtype[Any]] = le_struct(
     "enhanced_packet", 28, kind="u4", length="u4", interface="u4", high="u4", low="u4", captured="u4", original="u4"
 )
 PACKET_HEADER_SIZE: Final = PACKET_HEADER.itemsize
-PACKET_OVERHEAD: Final = PACKET_HEADER_SIZE + 8 + 8 + 4 + 4
-_LENGTH = offset_of(PACKET_HEADER, "length")
-_HIGH, _LOW = offset_of(PACKET_HEADER, "high"), offset_of(PACKET_HEADER, "low")
-_CAPTURED, _ORIGINAL = offset_of(PACKET_HEADER, "captured"), offset_of(PACKET_HEADER, "original")
+PACKET_TRAILER: Final[np.dtype[Any]] = le_struct(
+    "enhanced_packet_end", 24, direction="u8", queue="u8", end_of_options="u4", length="u4"
+)
+PACKET_TRAILER_SIZE: Final = PACKET_TRAILER.itemsize
+PACKET_OVERHEAD: Final = PACKET_HEADER_SIZE + PACKET_TRAILER_SIZE
+PACKET_KIND, PACKET_LENGTH, PACKET_INTERFACE, PACKET_HIGH, PACKET_LOW, PACKET_CAPTURED, PACKET_ORIGINAL = (
+    offset_of(PACKET_HEADER, name) for name in ("kind", "length", "interface", "high", "low", "captured", "original")
+)
+PACKET_DIRECTION, PACKET_QUEUE, PACKET_END_OF_OPTIONS = (
+    offset_of(PACKET_TRAILER, name) for name in ("direction", "queue", "end_of_options")
+)
+_SECONDS, _FRACTION, _CAPTURED, _ORIGINAL = (
+    offset_of(RECORD, name) for name in ("seconds", "fraction", "captured", "original")
+)
 
 _EPB_FLAGS, _EPB_QUEUE = 2, 6  # section 4.3
 INBOUND, OUTBOUND = 1, 2  # of epb_flags, section 4.3.1
@@ -166,9 +186,10 @@ def packet_run(data: int, length: int, most: int, packets: int) -> int:
     at = count = 0
     while count < most and at + PACKET_HEADER_SIZE + 4 <= length:
         block = data + at
-        size = load32(block + _LENGTH)
-        least = PACKET_HEADER_SIZE + 4 + load32(block + _CAPTURED)
-        if load32(block) != ENHANCED or size < least or size > MAX_BLOCK or size % 4 != 0 or at + size > length:
+        size = load32(block + PACKET_LENGTH)
+        least = PACKET_HEADER_SIZE + 4 + load32(block + PACKET_CAPTURED)
+        possible = least <= size <= MAX_BLOCK and size % 4 == 0
+        if load32(block + PACKET_KIND) != ENHANCED or not possible or at + size > length:
             break
         at += size
         count += 1
@@ -185,16 +206,16 @@ def to_pcap(data: int, length: int, out: int) -> int:
     at = filled = 0
     while at < length:
         block = data + at
-        stamp = load32(block + _HIGH) << 32 | load32(block + _LOW)
-        captured = load32(block + _CAPTURED)
+        stamp = load32(block + PACKET_HIGH) << 32 | load32(block + PACKET_LOW)
+        captured = load32(block + PACKET_CAPTURED)
         seconds = stamp // _SECOND
-        store32(out + filled, seconds)
-        store32(out + filled + 4, stamp - seconds * _SECOND)
-        store32(out + filled + 8, captured)
-        store32(out + filled + 12, load32(block + _ORIGINAL))
+        store32(out + filled + _SECONDS, seconds)
+        store32(out + filled + _FRACTION, stamp - seconds * _SECOND)
+        store32(out + filled + _CAPTURED, captured)
+        store32(out + filled + _ORIGINAL, load32(block + PACKET_ORIGINAL))
         copy(out + filled + RECORD_SIZE, block + PACKET_HEADER_SIZE, captured)
         filled += RECORD_SIZE + captured
-        at += load32(block + _LENGTH)
+        at += load32(block + PACKET_LENGTH)
     return filled
 
 

@@ -51,6 +51,7 @@ TP_STATUS_CSUM_VALID: Final = 1 << 7
 # Status of a frame to send; the kernel may add the kind of a timestamp.
 TP_STATUS_AVAILABLE: Final = 0
 TP_STATUS_SEND_REQUEST: Final = 1 << 0
+TP_STATUS_SENDING: Final = 1 << 1
 TX_STATUS_MASK: Final = 0x1FFFFFFF  # without TP_STATUS_TS_*
 
 # Socket options, level SOL_PACKET.

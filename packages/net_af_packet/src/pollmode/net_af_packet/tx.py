@@ -28,13 +28,13 @@ from pollmode.eal.jit import (
 from pollmode.mbuf import (
     MBUF_DATA_LEN,
     MBUF_NB_SEGS,
-    MBUF_NEXT,
     MBUF_OL_FLAGS,
     MBUF_PKT_LEN,
     MBUF_VLAN_TCI,
     TX_VLAN,
     mbuf_data,
     mbuf_free_bulk,
+    mbuf_gather,
 )
 from pollmode.net.ethernet import TYPE_VLAN, ethernet_type, set_ethernet_type
 from pollmode.net.vlan import is_vlan_type, set_vlan_tci
@@ -46,6 +46,7 @@ from .layout import (
     TP_LEN,
     TP_STATUS_AVAILABLE,
     TP_STATUS_SEND_REQUEST,
+    TP_STATUS_SENDING,
     TX_DATA,
     TXQ,
     VLAN_TAG,
@@ -57,7 +58,7 @@ __all__ = ["count_unsent", "make_tx"]
 DONTWAIT = int(socket.MSG_DONTWAIT)
 BUSY = (-int(errno.EAGAIN), -int(errno.ENOBUFS))
 DOWN = -int(errno.ENETDOWN)
-KERNELS = 3  # TP_STATUS_SEND_REQUEST | TP_STATUS_SENDING: the statuses a frame has until it was sent
+KERNELS = TP_STATUS_SEND_REQUEST | TP_STATUS_SENDING  # the statuses a frame has until it was sent
 
 
 @inlined
@@ -85,23 +86,6 @@ def make_room(queue: int, frame: int, index: int) -> int:
     return 0
 
 
-@inlined
-def copy_chain(to: int, m: int, skip: int, length: int) -> int:
-    """Copy `length` bytes of a packet from byte `skip` on, as far as its segments have them; returns how many."""
-    done = 0
-    while m != 0 and done < length:
-        held = load16(m + MBUF_DATA_LEN)
-        if skip >= held:
-            skip -= held
-        else:
-            piece = min(held - skip, length - done)
-            copy(to + done, mbuf_data(m) + skip, piece)
-            done += piece
-            skip = 0
-        m = load64(m + MBUF_NEXT)
-    return done
-
-
 @compiled
 def put(queue: int, to: int, m: int) -> int:
     """Write a packet that is not plainly one short segment; returns its length, 0 when it was dropped and counted."""
@@ -112,12 +96,12 @@ def put(queue: int, to: int, m: int) -> int:
         q.too_long += 1
         return 0
     if tagged != 0:
-        done = copy_chain(to, m, 0, ADDRESSES)
-        done += copy_chain(to + ADDRESSES + VLAN_TAG, m, ADDRESSES, length - ADDRESSES)
+        done = mbuf_gather(m, 0, ADDRESSES, to)
+        done += mbuf_gather(m, ADDRESSES, length - ADDRESSES, to + ADDRESSES + VLAN_TAG)
         set_ethernet_type(to, TYPE_VLAN)
         set_vlan_tci(to + ETHERNET_HEADER, load16(m + MBUF_VLAN_TCI))
     else:
-        done = copy_chain(to, m, 0, length)
+        done = mbuf_gather(m, 0, length, to)
     if done < ETHERNET_HEADER:
         q.too_short += 1
         return 0

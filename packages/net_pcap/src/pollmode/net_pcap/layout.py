@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pollmode.eal.layout import le_struct
+from pollmode.eal.layout import le_struct, offset_of
 
 RXQ: Final[np.dtype[Any]] = le_struct(
     "pcap_rxq",
@@ -48,6 +48,9 @@ TXQ: Final[np.dtype[Any]] = le_struct(
     dropped="i8",  # taken while the file takes no more
     reserved4=("i8", 3),
 )
+HEAD: Final = offset_of(TXQ, "head")
+WRAP: Final = offset_of(TXQ, "wrap")
+TAIL: Final = offset_of(TXQ, "tail")
 TX_COUNTERS: Final = ("sent", "bytes", "cut", "full", "dropped")
 
 BUFFER_SIZE: Final = 8 << 20

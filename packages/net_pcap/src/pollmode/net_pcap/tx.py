@@ -14,17 +14,18 @@ from pollmode.eal.jit import (
     load16,
     load32,
     load64,
+    load_acquire64,
     load_relaxed64,
     realtime,
     record,
     store64,
+    store_release64,
 )
 from pollmode.eal.layout import offset_of
-from pollmode.mbuf import MBUF_DATA_LEN, MBUF_NEXT, MBUF_PKT_LEN, mbuf_data, mbuf_free_bulk
+from pollmode.mbuf import MBUF_DATA_LEN, MBUF_PKT_LEN, NO_ROOM, mbuf_data, mbuf_free_bulk, mbuf_gather, place_for
 from pollmode.net.pcap import MAX_PACKET, RECORD, RECORD_SIZE
 
-from .layout import TXQ
-from .ring import NO_ROOM, place_for, publish
+from .layout import HEAD, TAIL, TXQ, WRAP
 
 __all__ = ["make_tx", "make_tx_drop"]
 
@@ -40,18 +41,6 @@ def total_length(burst: int, n: int) -> int:
     for i in range(n):
         total += load32(load64(burst + 8 * i) + MBUF_PKT_LEN)
     return total
-
-
-@compiled
-def copy_chain(to: int, m: int, length: int) -> int:
-    """Copy the first `length` bytes of a packet, as far as its segments have them; returns how many."""
-    done = 0
-    while m != 0 and done < length:
-        piece = min(load16(m + MBUF_DATA_LEN), length - done)
-        copy(to + done, mbuf_data(m), piece)
-        done += piece
-        m = load64(m + MBUF_NEXT)
-    return done
 
 
 @compiled
@@ -81,22 +70,24 @@ def make_tx() -> Callback:
             m = load64(burst + 8 * taken)
             original = load32(m + MBUF_PKT_LEN)
             length = min(original, MAX_PACKET)
-            place = place_for(queue, head, RECORD_SIZE + length)
+            place = place_for(head, load_acquire64(queue + TAIL), q.size, RECORD_SIZE + length)
             if place == NO_ROOM:
                 q.full += 1
                 break
+            if place < head:
+                store64(queue + WRAP, head)
             at = q.buffer + place
             if load16(m + MBUF_DATA_LEN) == length:
                 copy(at + RECORD_SIZE, mbuf_data(m), length)
             else:
-                length = copy_chain(at + RECORD_SIZE, m, length)
+                length = mbuf_gather(m, 0, length, at + RECORD_SIZE)
                 q.cut += 1 if original > MAX_PACKET else 0
             store64(at, stamp)
             store64(at + CAPTURED, length | original << 32)
             head = place + RECORD_SIZE + length
             taken += 1
             total += original
-        publish(queue, head)
+        store_release64(queue + HEAD, head)
         mbuf_free_bulk(lcore, burst, taken)
         q.sent += taken
         q.bytes += total

@@ -17,8 +17,7 @@ from pollmode.eal.errors import ConfigError, HostError
 from pollmode.eal.jit import compiled, load64, load_acquire64, store_release64
 from pollmode.net.pcap import FILE_HEADER, RECORD, RECORD_SIZE, file_header
 
-from .layout import BUFFER_SIZE
-from .ring import HEAD, TAIL, WRAP
+from .layout import BUFFER_SIZE, HEAD, TAIL, WRAP
 
 if TYPE_CHECKING:
     from .queues import TxQueue

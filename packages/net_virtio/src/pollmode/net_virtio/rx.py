@@ -31,15 +31,14 @@ from pollmode.eal.jit import (
     store64,
     view,
 )
+from pollmode.mbuf import mbuf_received
 from pollmode.mbuf.layout import (
     MBUF_DATA_LEN,
     MBUF_DATA_OFF,
     MBUF_NB_SEGS,
     MBUF_NEXT,
     MBUF_OL_FLAGS,
-    MBUF_PACKET_TYPE,
     MBUF_PKT_LEN,
-    MBUF_REARM,
     MBUF_VLAN_TCI,
     RX_VLAN,
     RX_VLAN_STRIPPED,
@@ -159,15 +158,6 @@ def take_one(lcore: int, queue: int) -> int:
     return cookie
 
 
-@inlined
-def write_segment(m: int, rearm: int, length: int) -> None:
-    """Make a buffer an mbuf of `length` bytes: everything a packet's first cache line says."""
-    store64(m + MBUF_REARM, rearm)
-    store64(m + MBUF_OL_FLAGS, 0)
-    store64(m + MBUF_PACKET_TYPE, length << 32)  # packet_type and pkt_len
-    store64(m + MBUF_DATA_LEN, length)  # data_len, vlan_tci and hash_rss
-
-
 @compiled
 def check_merge(queue: int, first: int, header: int, buffers: int, arrived: int) -> int:
     """Return 1 when a packet can have `buffers` buffers, `first` bytes in its first, with `arrived` buffers there."""
@@ -191,7 +181,7 @@ def merge(lcore: int, queue: int, burst: int, kept: int, lengths: int, buffers: 
     q = record(queue, VIRTQUEUE)
     head = last = load64(burst)
     total = load32(lengths) - header
-    write_segment(head, q.rearm, total)
+    mbuf_received(head, q.rearm, total)
     number = check_merge(queue, total + header, header, buffers, kept + used_waiting(queue))
     while 0 < number < buffers:
         if number < kept:
@@ -200,7 +190,7 @@ def merge(lcore: int, queue: int, burst: int, kept: int, lengths: int, buffers: 
             m, length = take_one(lcore, queue), load64(q.scratch)
             if m == 0:
                 break
-        write_segment(m, q.rearm - header, length)
+        mbuf_received(m, q.rearm - header, length)
         store64(last + MBUF_NEXT, m)
         total += length
         number += 1
@@ -286,7 +276,7 @@ def make_assemble(mergeable: bool, header: int, offload: bool, strip: bool) -> C
             buffers = load_relaxed16(at + HDR_NUM_BUFFERS) if mergeable else 1
             taken = 1
             if buffers == 1 and length >= 0:
-                write_segment(m, rearm, length)
+                mbuf_received(m, rearm, length)
             else:
                 taken = merge(lcore, queue, burst + 8 * index, kept - index, lengths + 4 * index, buffers, header)
                 if taken == 0:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The ports that a command names, or DPDK's words when there are none such."""
+"""What a command needs before it may act: the ports it names, forwarding stopped; else DPDK's words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pollmode.ethdev import Port
 from pollmode.testpmd.session import Session
 from pollmode.testpmd.tell import warn
 
-__all__ = ["chosen_ports", "chosen_queue", "one_port"]
+__all__ = ["chosen_ports", "chosen_queue", "one_port", "still_running"]
 
 
 def chosen_ports(session: Session, which: int | str, *, list_valid: bool = False) -> list[Port]:
@@ -36,3 +36,10 @@ def chosen_queue(session: Session, way: str, queue: int) -> bool:
         return True
     warn(f"Invalid {way[:2].upper()} queue {queue} (must be < nb_{way}={count})")
     return False
+
+
+def still_running(session: Session) -> bool:
+    """Tell whether packets are forwarded; tells what to do about it."""
+    if session.running:
+        warn("Please stop forwarding first")
+    return session.running

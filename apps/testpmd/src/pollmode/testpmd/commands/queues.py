@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pollmode.eal.errors import PollmodeError, UnsupportedError
 from pollmode.ethdev import Port, State
-from pollmode.testpmd.commands.chosen import chosen_queue, one_port
+from pollmode.testpmd.commands.chosen import chosen_queue, one_port, still_running
 from pollmode.testpmd.describe import rx_queue_info, tx_queue_info
 from pollmode.testpmd.prompt.grammar import Commands
 from pollmode.testpmd.session import Session
@@ -19,8 +19,7 @@ commands = Commands("ports")
 @commands.add("port {port} {way:rxq|txq} {queue} {action:start|stop}")
 def switch_queue(session: Session, port: int, way: str, queue: int, action: str) -> None:
     """Start or stop a queue of a started port."""
-    if session.running:
-        warn("Please stop forwarding first")
+    if still_running(session):
         return
     chosen = one_port(session, port)
     if chosen is None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pollmode.eal import logs
 from pollmode.eal.errors import ConfigError
 from pollmode.eal.lcore import MAX_LCORE
-from pollmode.testpmd.commands.chosen import chosen_queue, one_port
+from pollmode.testpmd.commands.chosen import chosen_queue, one_port, still_running
 from pollmode.testpmd.commands.lists import read_list
 from pollmode.testpmd.options import GENERATED_HEADERS
 from pollmode.testpmd.prompt.grammar import Commands
@@ -80,9 +80,9 @@ def set_port_count(session: Session, count: int) -> None:
 def set_core_count(session: Session, count: int) -> None:
     """Let only the first of the configured lcores forward."""
     most = len(session.selection.cores)
-    if session.running:
-        warn("Please stop forwarding first")
-    elif count > most:
+    if still_running(session):
+        return
+    if count > most:
         warn(f"nb fwd cores {count} > {most} (max. number of configured lcores) - ignored")
     else:
         session.selection.nb_cores = count
@@ -97,8 +97,7 @@ def _choose_ports(session: Session, ports: Sequence[int]) -> None:
 @commands.add("set portlist {ports:list}")
 def set_port_list(session: Session, ports: str) -> None:
     """Choose the ports that forward, in order: 0,2,3."""
-    if session.running:
-        warn("Please stop forwarding first")
+    if still_running(session):
         return
     chosen = read_list(ports, "port", MAX_PORTS, unique=True)
     if chosen:
@@ -108,8 +107,7 @@ def set_port_list(session: Session, ports: str) -> None:
 @commands.add("set corelist {cores:list}")
 def set_core_list(session: Session, cores: str) -> None:
     """Choose the lcores that forward, in order: 1,3."""
-    if session.running:
-        warn("Please stop forwarding first")
+    if still_running(session):
         return
     chosen = read_list(cores, "core", MAX_LCORE, unique=True)
     if chosen:
@@ -119,9 +117,9 @@ def set_core_list(session: Session, cores: str) -> None:
 @commands.add("set portmask {mask:u64}")
 def set_port_mask(session: Session, mask: int) -> None:
     """Choose the ports that forward by a mask, such as 0x3."""
-    if session.running:
-        warn("Please stop forwarding first")
-    elif mask == 0:
+    if still_running(session):
+        return
+    if mask == 0:
         warn("Invalid NULL mask of ports")
     else:
         _choose_ports(session, [port.id for port in session.ports.available() if mask >> port.id & 1])
@@ -130,9 +128,9 @@ def set_port_mask(session: Session, mask: int) -> None:
 @commands.add("set coremask {mask:u64}")
 def set_core_mask(session: Session, mask: int) -> None:
     """Choose the lcores that forward by a mask, such as 0x3."""
-    if session.running:
-        warn("Please stop forwarding first")
-    elif mask == 0:
+    if still_running(session):
+        return
+    if mask == 0:
         warn("Invalid NULL mask of cores")
     else:
         session.selection.set_cores([core for core in range(mask.bit_length()) if mask >> core & 1])

@@ -21,56 +21,42 @@ from pollmode.eal.jit import (
     store64,
     store_release64,
 )
-from pollmode.mbuf import MBUF_DATA_LEN, MBUF_NEXT, MBUF_PKT_LEN, mbuf_data
-from pollmode.net.pcapng import ENHANCED, PACKET_HEADER_SIZE, PACKET_OVERHEAD
+from pollmode.mbuf import MBUF_DATA_LEN, MBUF_PKT_LEN, NO_ROOM, mbuf_data, mbuf_gather, place_for
+from pollmode.net.pcapng import (
+    ENHANCED,
+    PACKET_DIRECTION,
+    PACKET_END_OF_OPTIONS,
+    PACKET_HEADER_SIZE,
+    PACKET_HIGH,
+    PACKET_INTERFACE,
+    PACKET_KIND,
+    PACKET_LENGTH,
+    PACKET_LOW,
+    PACKET_ORIGINAL,
+    PACKET_OVERHEAD,
+    PACKET_QUEUE,
+    PACKET_TRAILER_SIZE,
+)
 
 from .layout import HEAD, TAIL, TAP_QUEUE, WRAP
 
 __all__ = ["gather", "make_tap", "now"]
-
-NO_ROOM = -1
-
-
-@inlined
-def place_for(queue: int, head: int, length: int) -> int:
-    """Return the offset for a block of `length` bytes when the last one ends at `head`, or NO_ROOM."""
-    q = record(queue, TAP_QUEUE)
-    tail = load_acquire64(queue + TAIL)
-    if head < tail:
-        return head if head + length < tail else NO_ROOM
-    if head + length <= q.size:
-        return head
-    if length < tail:
-        store64(queue + WRAP, head)
-        return 0
-    return NO_ROOM
-
-
-@compiled
-def copy_chain(to: int, m: int, length: int) -> int:
-    """Copy the first `length` bytes of a packet of several segments; returns how many there were."""
-    done = 0
-    while m != 0 and done < length:
-        piece = min(load16(m + MBUF_DATA_LEN), length - done)
-        copy(to + done, mbuf_data(m), piece)
-        done += piece
-        m = load64(m + MBUF_NEXT)
-    return done
 
 
 @inlined
 def write_block(queue: int, at: int, length: int, stamp: int, captured: int, original: int) -> int:
     """Write an enhanced packet block but for its data (section 4.3); returns where that goes."""
     q = record(queue, TAP_QUEUE)
-    end = at + length - 24
+    end = at + length - PACKET_TRAILER_SIZE
     store32(end - 4, 0)  # padding; of a packet of no bytes this is the header's last word, so it comes first
-    store64(at, ENHANCED | length << 32)
-    store64(at + 8, q.interface | (stamp >> 32) << 32)
-    store64(at + 16, (stamp & 0xFFFFFFFF) | captured << 32)
-    store32(at + 24, original)
-    store64(end, q.direction)
-    store64(end + 8, q.queue)
-    store64(end + 16, length << 32)  # the end of options, the length again
+    # Two words of the header in each store, and of the trailer's last.
+    store64(at + PACKET_KIND, ENHANCED | length << 32)
+    store64(at + PACKET_INTERFACE, q.interface | (stamp >> 32) << 32)
+    store64(at + PACKET_LOW, (stamp & 0xFFFFFFFF) | captured << 32)
+    store32(at + PACKET_ORIGINAL, original)
+    store64(end + PACKET_DIRECTION, q.direction)
+    store64(end + PACKET_QUEUE, q.queue)
+    store64(end + PACKET_END_OF_OPTIONS, length << 32)
     return at + PACKET_HEADER_SIZE
 
 
@@ -90,14 +76,16 @@ def make_tap() -> Callback:
             original = load32(m + MBUF_PKT_LEN)
             captured = min(original, q.snaplen)
             length = PACKET_OVERHEAD + captured + (-captured & 3)
-            place = place_for(queue, head, length)
+            place = place_for(head, load_acquire64(queue + TAIL), q.size, length)
             if place == NO_ROOM:
                 break
+            if place < head:
+                store64(queue + WRAP, head)
             data = write_block(queue, q.buffer + place, length, stamp, captured, original)
             if load16(m + MBUF_DATA_LEN) >= captured:
                 copy(data, mbuf_data(m), captured)
             else:
-                copy_chain(data, m, captured)
+                mbuf_gather(m, 0, captured, data)
             head = place + length
             kept += 1
         store_release64(queue + HEAD, head)
@@ -141,10 +129,10 @@ def gather(queues: int, count: int, out: int, room: int, until: int) -> int:
             queue = load64(queues + 8 * i)
             at = oldest_of(queue)
             if at != 0:
-                stamp = (load64(at + 8) >> 32) << 32 | load32(at + 16)
+                stamp = load32(at + PACKET_HIGH) << 32 | load32(at + PACKET_LOW)
                 if stamp < earliest:
                     first, block, earliest = queue, at, stamp
-        length = load32(block + 4) if first != 0 else room + 1
+        length = load32(block + PACKET_LENGTH) if first != 0 else room + 1
         if filled + length > room:
             return filled
         copy(out + filled, block, length)
