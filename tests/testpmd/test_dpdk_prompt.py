@@ -292,6 +292,10 @@ show port 0 rss reta 128 (0xff)
 port config all rss ip
 port config all rss all
 port config all rss none
+port config all rss l3-src-only
+port config all rss 5
+port config all rss 64
+port config all rss nonsense
 port config all rss default
 port config 0 rss-hash-key ipv4 00ff
 """

@@ -49,6 +49,18 @@ RSS_TYPES = {
     34: "ipv4-chksum",
     35: "l4-chksum",
     36: "l2tpv2",
+    52: "l3-pre96",
+    53: "l3-pre64",
+    54: "l3-pre56",
+    55: "l3-pre48",
+    56: "l3-pre40",
+    57: "l3-pre32",
+    58: "l2-dst-only",
+    59: "l2-src-only",
+    60: "l4-dst-only",
+    61: "l4-src-only",
+    62: "l3-dst-only",
+    63: "l3-src-only",
 }
 RSS_LINE = 64
 """Characters of a line of flow types."""

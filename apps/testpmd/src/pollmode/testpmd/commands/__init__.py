@@ -29,7 +29,8 @@ def grammar() -> Grammar:
         show,
         watch,
     )
+    from pollmode.testpmd.commands.missing import MISSING
 
     modules = (control, show, info, config, ports, port_config, queues, settings, reception, offloads, rss, dump, watch)
     groups = [helping.commands, *(module.commands for module in modules)]
-    return Grammar([command for group in groups for command in group.made])
+    return Grammar([command for group in groups for command in group.made], MISSING)

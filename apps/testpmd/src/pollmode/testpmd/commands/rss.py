@@ -29,21 +29,33 @@ GROUPS = {
 }
 EVERY_FLOW = (*range(2, 18), *range(23, 31), 32, 33, 36)
 NO_FLOWS = ("none", "default", "level-default", "level-outer", "level-inner")
+KNOWN = ("all", *NO_FLOWS, *GROUPS, *RSS_TYPES.values())
+FLOW_TYPES = 64
 LARGEST_TABLE = 512
 
 
-def _asked(types: str) -> int:
-    """Return the flow types, as bits, that a name asks for."""
+def _asked(types: str) -> int | None:
+    """Return the flow types, as bits, that a name or a number asks for; None for a number that is none of a flow."""
     if types in NO_FLOWS:
         return 0
+    if types.isdecimal():
+        return 1 << int(types) if 0 < int(types) < FLOW_TYPES else None
     single = tuple(bit for bit, name in RSS_TYPES.items() if name == types)
     return sum(1 << bit for bit in (EVERY_FLOW if types == "all" else GROUPS.get(types, single)))
 
 
-@commands.add(f"port config all rss {{types:all|{'|'.join((*NO_FLOWS, *GROUPS))}|{TYPE_NAMES}}}")
+@commands.add(
+    f"port config all rss {{types:{'|'.join(KNOWN)}}}",
+    "port config all rss {types:word}",
+)
 def config_rss(session: Session, types: str) -> None:
     """Choose the flow types that packets are spread by."""
-    asked = _asked(types)
+    if not types.isdecimal() and types not in KNOWN:
+        warn("Unknown parameter")
+        return
+    if (asked := _asked(types)) is None:
+        warn(f"flowtype_id should be greater than 0 and less than {FLOW_TYPES}.")
+        return
     for port in session.ports.available():
         configured = asked & port.info().flow_type_rss_offloads
         if configured != asked:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -156,10 +156,11 @@ class Found:
 
 
 class Grammar:
-    """All commands."""
+    """All commands; `missing` are the beginnings of DPDK's commands that are none here, by the reason why."""
 
-    def __init__(self, commands: Iterable[Command]) -> None:
+    def __init__(self, commands: Iterable[Command], missing: Mapping[str, Iterable[str]] | None = None) -> None:
         self.commands = tuple(commands)
+        self.missing = {reason: tuple(map(Form.parse, forms)) for reason, forms in (missing or {}).items()}
 
     def find(self, words: Sequence[str]) -> Found | None:
         """Return the command that a line is, the first one that was declared; None when it is none."""
@@ -173,6 +174,13 @@ class Grammar:
         """Return what DPDK says about a line that is no command."""
         known = any(form.matched(words) for command in self.commands for form in command.forms)
         return "Bad arguments" if known else "Command not found"
+
+    def why_missing(self, words: Sequence[str]) -> str | None:
+        """Return why a line is a command of DPDK's alone, None when it is none of those."""
+        for reason, forms in self.missing.items():
+            if any(form.matched(words) == len(form.tokens) for form in forms):
+                return reason
+        return None
 
     def nearest(self, words: Sequence[str]) -> str | None:
         """Return the form that a wrong line most likely meant."""

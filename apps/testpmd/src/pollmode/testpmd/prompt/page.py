@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The table of commands in the documentation, made of the grammar: `python -m pollmode.testpmd.prompt.page PAGE`."""
+"""The tables of commands in the documentation, made of the grammar: `python -m pollmode.testpmd.prompt.page PAGE`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pollmode.testpmd.prompt.grammar import Form, Grammar
 
-__all__ = ["renewed", "supported_table"]
+__all__ = ["missing_table", "renewed", "supported_table"]
 
-BEGIN, END = "<!-- commands: made of the grammar -->", "<!-- commands: end -->"
+BEGIN, END = "<!-- {}: made of the grammar -->", "<!-- {}: end -->"
 MANY, KEPT = 10, 4
 """A choice of this many words is shown by its first ones."""
 
@@ -24,6 +24,14 @@ def supported_table(grammar: Grammar) -> str:
     return "\n".join(lines)
 
 
+def missing_table(grammar: Grammar) -> str:
+    """Return the Markdown table of the commands that only DPDK has."""
+    lines = ["| commands that begin with | why |", "|---|---|"]
+    for reason, forms in grammar.missing.items():
+        lines.append(f"| {'<br>'.join(f'`{_shown(form)}`' for form in forms)} | {reason} |")
+    return "\n".join(lines)
+
+
 def _shown(form: Form) -> str:
     words = []
     for token in form.tokens:
@@ -34,14 +42,16 @@ def _shown(form: Form) -> str:
 
 
 def renewed(page: str, grammar: Grammar) -> str:
-    """Return a page with the table between its marks made anew."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{supported_table(grammar)}\n{END}{after}"
+    """Return a page with the tables between their marks made anew."""
+    for name, table in (("commands", supported_table(grammar)), ("missing", missing_table(grammar))):
+        before, begin, rest = page.partition(BEGIN.format(name))
+        _, end, after = rest.partition(END.format(name))
+        page = f"{before}{begin}\n{table}\n{end}{after}"
+    return page
 
 
 def main() -> None:
-    """Renew the table of the page that is the first argument."""
+    """Renew the tables of the page that is the first argument."""
     from pollmode.testpmd.commands import grammar
 
     path = Path(sys.argv[1])

@@ -19,7 +19,7 @@ from pollmode.testpmd.tell import explain, warn
 if TYPE_CHECKING:
     from pollmode.testpmd.session import Session
 
-__all__ = ["PROMPT", "interact", "load", "run_files", "run_line"]
+__all__ = ["PROMPT", "interact", "load", "refuse", "run_files", "run_line"]
 
 PROMPT = "testpmd> "
 DEEPEST = 16
@@ -39,7 +39,7 @@ def run_line(session: Session, line: str) -> None:
         return
     found = grammar().find(words)
     if found is None:
-        _refuse(words)
+        refuse(words)
         return
     try:
         found.command.run(session, **found.arguments)
@@ -54,9 +54,12 @@ def run_line(session: Session, line: str) -> None:
         warn(f"This is a mistake in testpmd, please report it; the session goes on.\n{traceback.format_exc()}")
 
 
-def _refuse(words: list[str]) -> None:
+def refuse(words: list[str]) -> None:
+    """Say that a line is no command, and which it may have meant or why DPDK alone has it."""
     print(grammar().refusal(words), flush=True)
-    if (near := grammar().nearest(words)) is not None:
+    if (reason := grammar().why_missing(words)) is not None:
+        explain(f"a command of DPDK's that is not supported: {reason}")
+    elif (near := grammar().nearest(words)) is not None:
         explain(f"the nearest command is: {near}")
 
 
