@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from pollmode.ethdev import Port, Stats
+from pollmode.eal.errors import ConfigError
+from pollmode.ethdev import Port, QueueCount, Stats
 from pollmode.ethdev.counters import Counters
 from pollmode.ethdev.testing import ModelDevice
 
@@ -67,3 +69,14 @@ def test_counters_count_from_the_last_reset_and_the_record_is_not_written() -> N
     record["packets"] = 6
     assert counters.read() == {"packets": 1, "bytes": 0}
     assert int(record["packets"][0]) == 6
+
+
+def test_how_full_rings_are_is_told_while_the_port_is_started(started: Port, device: ModelDevice) -> None:
+    device.counts = {("rx", 0): QueueCount(3, 512), ("tx", 1): QueueCount(512, 512)}
+    assert started.rx_queue_count(0) == QueueCount(used=3, size=512)
+    assert started.tx_queue_count(1) == QueueCount(used=512, size=512)
+    assert started.rx_queue_count(1) is None, "the driver cannot tell"
+    with pytest.raises(ConfigError, match="there is no Tx queue 2; it has 0 to 1"):
+        started.tx_queue_count(2)
+    started.stop()
+    assert started.rx_queue_count(0) is None

@@ -9,7 +9,7 @@ import pytest
 
 from pollmode.eal.environment import Environment
 from pollmode.eal.errors import ConfigError
-from pollmode.ethdev import Port, Ports
+from pollmode.ethdev import Port, Ports, QueueCount
 from pollmode.mbuf import Burst, Mempool, create_pool
 from pollmode.net_ring import NodeAction
 
@@ -51,6 +51,17 @@ def test_a_full_ring_takes_no_more_and_the_sender_keeps_the_rest(attach: Attach,
     assert port.tx(0, burst) == 77
     assert (port.stats().ipackets, port.stats().opackets) == (77, 1100)
     received.free()
+
+
+def test_how_full_a_ring_is_shows_at_both_ends(attach: Attach, pool: Mempool) -> None:
+    port = attach("net_ring0")
+    assert port.rx_queue_count(0) == QueueCount(0, 1023)
+    assert port.tx(0, make(pool, 40)) == 40
+    assert port.rx_queue_count(0) == port.tx_queue_count(0) == QueueCount(40, 1023)
+    received = Burst(30)
+    assert port.rx(0, received) == 30
+    received.free()
+    assert port.tx_queue_count(0) == QueueCount(10, 1023)
 
 
 def test_queues_are_rings_of_their_own(attach: Attach, pool: Mempool) -> None:

@@ -7,6 +7,7 @@ import pytest
 from support.net_vhost_rig import LEGACY, MERGEABLE, MODERN, Rig, frame
 
 from pollmode import net_vhost
+from pollmode.ethdev import QueueCount
 from pollmode.net_vhost.layout import (
     VARIANT_LEGACY,
     VARIANT_MERGEABLE,
@@ -58,3 +59,25 @@ def test_guest_memory_that_is_full_says_so() -> None:
     with pytest.raises(MemoryError, match="region 0"):
         memory.allocate(1)
     memory.close()
+
+
+def test_a_receive_ring_is_as_full_as_the_guest_made_it(rx: Rig) -> None:
+    assert rx.queue.count() == QueueCount(0, 8)
+    for _ in range(3):
+        rx.ring.post([rx.buffer(bytes(12) + frame(64))], writable=False)
+    assert rx.queue.count() == QueueCount(3, 8)
+    rx.free(rx.run(2))
+    assert rx.queue.count() == QueueCount(1, 8)
+    rx.ring.set_avail_index(9999)  # a guest that lies
+    assert rx.queue.count() == QueueCount(8, 8)
+    rx.queue.unbind()
+    assert rx.queue.count() is None
+
+
+def test_a_transmit_ring_is_full_of_what_the_guest_has_not_given_back(tx: Rig) -> None:
+    assert tx.queue.count() == QueueCount(8, 8), "no room"
+    for _ in range(5):
+        tx.ring.post([tx.room(128)], writable=True)
+    assert tx.queue.count() == QueueCount(3, 8)
+    assert tx.run(tx.load((frame(64),))) == 1
+    assert tx.queue.count() == QueueCount(4, 8)

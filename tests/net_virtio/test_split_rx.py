@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from net_virtio.rigs import FRAME, PORT, RxRig
 
+from pollmode.ethdev import QueueCount
 from pollmode.mbuf import HEADROOM, Mempool
 from pollmode.mbuf.layout import RX_VLAN, RX_VLAN_STRIPPED
 
@@ -208,3 +209,15 @@ def test_a_tag_moves_into_the_mbuf_when_stripping(rx_rig: Rigs) -> None:
     assert (bytes(without), without.ol_flags) == (FRAME, 0)
     with_tag.free()
     without.free()
+
+
+def test_how_full_the_ring_is_is_what_nobody_has_fetched(rx_rig: Rigs) -> None:
+    rig = rx_rig()
+    assert rig.queue.count() == QueueCount(0, 16)
+    for number in range(10):
+        rig.host.deliver(frame(64, number))
+    assert rig.queue.count() == QueueCount(10, 16)
+    assert len(rig.receive(4)) == 4
+    assert rig.queue.count() == QueueCount(6, 16)
+    rig.host.set_used_index(9999)  # a device that lies
+    assert rig.queue.count() == QueueCount(16, 16)

@@ -9,6 +9,7 @@ import pytest
 from net_virtio.rigs import FRAME, TxRig
 
 from pollmode.eal.memory import Memory
+from pollmode.ethdev import QueueCount
 from pollmode.mbuf import Mempool, Packet, create_pool
 from pollmode.mbuf.layout import TX_VLAN
 
@@ -256,3 +257,14 @@ def reclaim(rig: TxRig, pool: Mempool) -> None:
         rig.send(Packet.alloc(pool, FRAME))
     rig.host.collect()
     rig.send(Packet.alloc(pool, FRAME))
+
+
+def test_how_full_the_ring_is_is_what_the_device_has_not_sent(tx_rig: Rigs, pool: Mempool) -> None:
+    rig = tx_rig()
+    assert rig.queue.count() == QueueCount(0, rig.queue.entries)
+    assert rig.send(*(Packet.alloc(pool, FRAME) for _ in range(5))) == 5
+    assert rig.queue.count() == QueueCount(5, rig.queue.entries)
+    assert len(rig.host.collect(limit=3)) == 3
+    assert rig.queue.count() == QueueCount(2, rig.queue.entries)
+    rig.host.set_used_index(9999)  # a device that lies
+    assert rig.queue.count() == QueueCount(rig.queue.entries, rig.queue.entries)

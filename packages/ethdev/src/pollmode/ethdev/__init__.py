@@ -25,6 +25,7 @@ from .types import (
     Link,
     PortConfig,
     QueueConfig,
+    QueueCount,
     QueueInfo,
     Stats,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "PortConfig",
     "Ports",
     "QueueConfig",
+    "QueueCount",
     "QueueInfo",
     "RxOffload",
     "State",

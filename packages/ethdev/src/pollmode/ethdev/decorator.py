@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pollmode.eal.errors import DeviceFault
 
 from .device import Device
-from .types import BurstEntry, DeviceInfo, Link, PortConfig, QueueConfig, Stats
+from .types import BurstEntry, DeviceInfo, Link, PortConfig, QueueConfig, QueueCount, Stats
 
 if TYPE_CHECKING:
     from pollmode.mbuf import Mempool
@@ -106,6 +106,14 @@ class Decorator(Device):
     def xstats(self) -> dict[str, int]:
         """Pass it on."""
         return self.inner.xstats()
+
+    def rx_queue_count(self, queue: int) -> QueueCount | None:
+        """Pass it on."""
+        return self.inner.rx_queue_count(queue)
+
+    def tx_queue_count(self, queue: int) -> QueueCount | None:
+        """Pass it on."""
+        return self.inner.tx_queue_count(queue)
 
     def set_promiscuous(self, enabled: bool) -> None:
         """Pass it on."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from pollmode.eal.errors import DeviceFault, UnsupportedError
 
-from .types import BurstEntry, DeviceInfo, Link, PortConfig, QueueConfig, Stats
+from .types import BurstEntry, DeviceInfo, Link, PortConfig, QueueConfig, QueueCount, Stats
 
 if TYPE_CHECKING:
     from pollmode.eal.devargs import Devargs
@@ -117,6 +117,17 @@ class Device(ABC):
         ethdev puts the generic ones (`rx_good_packets` ... `tx_q0_bytes`) before them.
         """
         return {}
+
+    def rx_queue_count(self, queue: int) -> QueueCount | None:
+        """Return how many packets wait in a receive queue's ring, None while that cannot be told.
+
+        Must not wait: it is asked while lcores poll the queue, and counts one moment.
+        """
+        return None
+
+    def tx_queue_count(self, queue: int) -> QueueCount | None:
+        """Return how many packets of a transmit queue's ring the other side has not taken; see `rx_queue_count`."""
+        return None
 
     def set_promiscuous(self, enabled: bool) -> None:
         """Receive frames for any address, or not. Raises UnsupportedError when the device cannot."""

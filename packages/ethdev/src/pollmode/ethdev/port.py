@@ -13,6 +13,7 @@ Lcores may go on polling a port that is stopped, reset or closed: they find noth
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -27,7 +28,18 @@ from .events import EventCallback, Events, Listener
 from .faults import Faults
 from .port_settings import PortSettings
 from .slots import PortSlots
-from .types import BurstCallback, BurstEntry, DeviceInfo, Event, Link, PortConfig, QueueConfig, QueueInfo, Stats
+from .types import (
+    BurstCallback,
+    BurstEntry,
+    DeviceInfo,
+    Event,
+    Link,
+    PortConfig,
+    QueueConfig,
+    QueueCount,
+    QueueInfo,
+    Stats,
+)
 from .xstats import basic_xstats
 
 if TYPE_CHECKING:
@@ -233,6 +245,17 @@ class Port(PortSettings):
             raise ConfigError(f"{where} is not set up; call setup_{direction}_queue({queue}, ...) first")
         return info
 
+    def rx_queue_count(self, queue: int) -> QueueCount | None:
+        """Return how full a receive queue's ring is, for a look from outside (rte_eth_rx_queue_count).
+
+        None while the port is not started, the other side is away, or the driver has no ring or cannot tell.
+        """
+        return self._queue_count("rx", queue, self.device.rx_queue_count)
+
+    def tx_queue_count(self, queue: int) -> QueueCount | None:
+        """Return how full a transmit queue's ring is (rte_eth_tx_queue_count); see `rx_queue_count`."""
+        return self._queue_count("tx", queue, self.device.tx_queue_count)
+
     # What the device says.
 
     def info(self) -> DeviceInfo:
@@ -380,6 +403,10 @@ class Port(PortSettings):
             has = f"it has 0 to {count - 1}" if count else "it has none"
             raise ConfigError(f"{self._where}: there is no {kind} queue {queue}; {has}")
         return f"{self._where} {kind} queue {queue}"
+
+    def _queue_count(self, direction: str, queue: int, count: Callable[[int], QueueCount | None]) -> QueueCount | None:
+        self._check_queue(direction, queue)
+        return count(queue) if self.state is State.STARTED else None
 
     def _check_setup(self, direction: str, queue: int, config: QueueConfig | None) -> tuple[QueueConfig, str]:
         self._require(f"set up a {direction.capitalize()} queue", *_READY)

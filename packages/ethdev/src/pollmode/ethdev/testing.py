@@ -14,7 +14,7 @@ from pollmode.eal.errors import DeviceFault, PollmodeError
 from pollmode.eal.jit import Callback, burst_callback
 
 from .device import Device
-from .types import BurstEntry, DeviceInfo, Link, PortConfig, QueueConfig, Stats
+from .types import BurstEntry, DeviceInfo, Link, PortConfig, QueueConfig, QueueCount, Stats
 
 if TYPE_CHECKING:
     from pollmode.mbuf import Mempool
@@ -36,7 +36,8 @@ class ModelDevice(Device):
     """A device whose answers are attributes and whose calls are kept in `calls`, each as a tuple of name and values.
 
     `failing` maps a method's name to the error it raises. `entries` maps ("rx" or "tx", queue) to the function a queue
-    has; a queue that is not there has `constant(1)`, receiving, and `constant(2)`, sending.
+    has; a queue that is not there has `constant(1)`, receiving, and `constant(2)`, sending. `counts` maps them to how
+    full their rings are.
     """
 
     def __init__(self, name: str = "model0", capabilities: DeviceInfo | None = None) -> None:
@@ -47,6 +48,7 @@ class ModelDevice(Device):
         self.entries: dict[tuple[str, int], BurstEntry | None] = {}
         self.counted = Stats()
         self.own_xstats: dict[str, int] = {}
+        self.counts: dict[tuple[str, int], QueueCount] = {}
         self.broken: list[DeviceFault] = []
         self.present_link = Link(up=True, speed=10000)
 
@@ -120,6 +122,14 @@ class ModelDevice(Device):
     def xstats(self) -> dict[str, int]:
         """Return `own_xstats`."""
         return self.own_xstats
+
+    def rx_queue_count(self, queue: int) -> QueueCount | None:
+        """Return what `counts` has."""
+        return self.counts.get(("rx", queue))
+
+    def tx_queue_count(self, queue: int) -> QueueCount | None:
+        """Return what `counts` has."""
+        return self.counts.get(("tx", queue))
 
     def set_promiscuous(self, enabled: bool) -> None:
         """Remember it."""

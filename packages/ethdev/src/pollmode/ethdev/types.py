@@ -26,6 +26,7 @@ __all__ = [
     "Link",
     "PortConfig",
     "QueueConfig",
+    "QueueCount",
     "QueueInfo",
     "Stats",
 ]
@@ -159,6 +160,13 @@ class QueueInfo:
     descriptors: int
     config: QueueConfig
     pool: Mempool | None = None
+
+
+class QueueCount(NamedTuple):
+    """How full a queue's ring is: `used` of its `size` entries hold packets that the other end has not taken yet."""
+
+    used: int
+    size: int
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,8 @@ class Ring:
 
     def __len__(self) -> int:
         record = self._record()
-        return int(record["producer_tail"] - record["consumer_tail"])
+        consumed = int(record["consumer_tail"])  # first: it never overtakes the producers', while lcores go on
+        return min(int(record["producer_tail"]) - consumed, self.capacity)
 
     @property
     def free_count(self) -> int:

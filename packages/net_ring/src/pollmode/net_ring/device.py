@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pollmode.ethdev import BurstEntry, Device, DeviceInfo, Link, PortConfig, QueueConfig, Stats, TxOffload
+from pollmode.ethdev import BurstEntry, Device, DeviceInfo, Link, PortConfig, QueueConfig, QueueCount, Stats, TxOffload
 from pollmode.ethdev.counters import Counters
 
 from .layout import MAX_RINGS, QUEUE
@@ -116,6 +116,15 @@ class RingDevice(Device):
         """Return what the queues counted. Bytes are not: nobody looks at the packets."""
         rx, tx = _read(self._rx), _read(self._tx)
         return Stats(ipackets=sum(rx), opackets=sum(tx), q_ipackets=rx, q_opackets=tx)
+
+    def rx_queue_count(self, queue: int) -> QueueCount:
+        """Return how many packets are in the ring."""
+        ring = self._rings.rings[queue]
+        return QueueCount(len(ring), ring.capacity)
+
+    def tx_queue_count(self, queue: int) -> QueueCount:
+        """Return the same: a ring has two ends."""
+        return self.rx_queue_count(queue)
 
     def reset_stats(self) -> None:
         """Count from zero."""

@@ -33,6 +33,7 @@ from pollmode.ethdev import (
     Link,
     PortConfig,
     QueueConfig,
+    QueueCount,
     RxOffload,
     Stats,
     TxOffload,
@@ -284,6 +285,18 @@ class VhostDevice(Device, Backend):
             named.update({f"{prefix}_{name}": counts[counter] for counter, name in names.items()})
         return named
 
+    def rx_queue_count(self, queue: int) -> QueueCount | None:
+        """Return how many packets of the front end wait in the ring, None without a ring."""
+        return self._count(self._queues[RX][queue])
+
+    def tx_queue_count(self, queue: int) -> QueueCount | None:
+        """Return how many of the ring's buffers the front end has not given back, None without a ring."""
+        return self._count(self._queues[TX][queue])
+
+    def _count(self, queue: Queue) -> QueueCount | None:
+        with self._lock:  # the ring's memory stays as long as it is held
+            return None if self._paused else queue.count()
+
     def faults(self) -> list[DeviceFault]:
         """Return what broke each broken ring."""
         return [fault for queue in self._configured() if (fault := queue.fault()) is not None]
@@ -322,7 +335,8 @@ class VhostDevice(Device, Backend):
     def paused(self, session: Session) -> Iterator[None]:
         """Give no callbacks within; see `Backend.paused`."""
         try:
-            self._paused = True
+            with self._lock:
+                self._paused = True
             self._refresh()
             yield
         finally:

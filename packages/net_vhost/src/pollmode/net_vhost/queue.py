@@ -19,11 +19,15 @@ import numpy as np
 from pollmode.eal.clock import cycles_per_second
 from pollmode.eal.errors import DeviceFault
 from pollmode.eal.jit import Callback
+from pollmode.eal.memzone import array_at
+from pollmode.ethdev import QueueCount
 from pollmode.mbuf import Mempool
 from pollmode.mbuf.layout import HEADROOM, REARM_ONE_OWNER, REARM_PORT
 from pollmode.vhost.mapping import MappedFile
 from pollmode.vhost.virtqueue import (
+    AVAIL_IDX,
     HDR_SIZE,
+    INDEX_MASK,
     VIRTIO_NET_F_MRG_RXBUF,
     VIRTIO_RING_F_EVENT_IDX,
     has,
@@ -53,6 +57,7 @@ from .layout import (
 from .rx import make_rx
 from .tx import make_tx
 
+_U2 = np.dtype("<u2")
 COUNTERS = ("packets", "bytes", "missed", "nombuf", "calls", "faults", "misses", "multicast", "broadcast", "given_up")
 DROPS = ("short", "long", "unfit")
 """Counters of packets dropped for what they are; "errors" is their sum."""
@@ -206,6 +211,19 @@ class Queue:
     def resume(self) -> None:
         """Go on where a translation was missing."""
         self._record["halt"] = FAULT_NONE
+
+    def count(self) -> QueueCount | None:
+        """Return how many entries hold packets, None without a ring. The caller keeps the ring from going.
+
+        Receiving, those that the front end made available; transmitting, those that it did not.
+        """
+        if not self.bound:
+            return None
+        record = self._record[0]
+        following, size = int(record["next"]), int(record["num"])  # the index that is behind first
+        offered = int(array_at(int(record["avail"]) + AVAIL_IDX, _U2)[0])
+        available = min((offered - following) & INDEX_MASK, size)
+        return QueueCount(available if self.direction is RX else size - available, size)
 
     # --- statistics ---------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from pollmode.ethdev import (
     Link,
     PortConfig,
     QueueConfig,
+    QueueCount,
     RxOffload,
     Stats,
 )
@@ -338,6 +339,14 @@ class VirtioUser(Device):
         for number in sorted(self._tx):
             found |= tx_xstats(number, self._tx[number].counters())
         return found
+
+    def rx_queue_count(self, queue: int) -> QueueCount | None:
+        """Return how many received packets wait in the ring, None while no back end is there."""
+        return self._rx[queue].count() if self._running else None
+
+    def tx_queue_count(self, queue: int) -> QueueCount | None:
+        """Return how many packets the back end has not sent yet, None while no back end is there."""
+        return self._tx[queue].count() if self._running else None
 
     def faults(self) -> list[DeviceFault]:
         """Return what broke queues."""

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pollmode.eal.errors import ConfigError, DeviceFault
+from pollmode.ethdev import QueueCount
 from pollmode.mbuf.layout import HEADROOM, MBUF_SIZE, REARM_ONE_OWNER, REARM_PORT
 from pollmode.vhost.virtqueue import (
     AVAIL_FLAGS,
+    INDEX_MASK,
     USED_IDX,
     VRING_AVAIL_F_NO_INTERRUPT,
     avail_size,
@@ -183,6 +185,14 @@ class VirtQueue(ABC):
         self._base = self.record.copy()
 
     @abstractmethod
+    def count(self) -> QueueCount:
+        """Return how many packets are in the ring that the other end has not taken; an lcore may be at work on it."""
+
+    def _between(self, behind: int, ahead: int) -> QueueCount:
+        """Return the distance of two indexes, of which the one that is ahead was read last."""
+        return QueueCount(min((ahead - behind) & INDEX_MASK, self.entries), self.entries)
+
+    @abstractmethod
     def end(self, lcore: int) -> int:
         """Give back every mbuf that the device holds; returns how many packets. The device must be silent.
 
@@ -218,6 +228,10 @@ class RxVirtQueue(VirtQueue):
         q["rearm"] = HEADROOM | REARM_ONE_OWNER | REARM_PORT.put(0, port)
         return post_all(lcore, self.address)
 
+    def count(self) -> QueueCount:
+        """Return how many received packets no lcore has fetched."""
+        return self._between(int(self.record["used_idx"]), self.used_index())
+
     def end(self, lcore: int) -> int:
         """Put every posted buffer back into the pool; see `VirtQueue.end`."""
         return give_back_posted(lcore, self.address)
@@ -231,6 +245,10 @@ class TxVirtQueue(VirtQueue):
     def begin(self) -> None:
         """Start afresh."""
         self._begin()
+
+    def count(self) -> QueueCount:
+        """Return how many packets the device has not sent."""
+        return self._between(self.used_index(), int(self.record["avail_idx"]))
 
     def end(self, lcore: int) -> int:
         """Free every unsent packet; see `VirtQueue.end`."""
