@@ -16,7 +16,10 @@ PATIENCE = 60.0
 
 
 class Program:
-    """A child process whose output can be read while it runs; its log lines (stderr) are kept apart."""
+    """A child process whose output can be read while it runs; its log lines (stderr) are kept apart.
+
+    It buffers its output as it does for a user, whatever the shell around the tests says of Python.
+    """
 
     def __init__(
         self, argv: Sequence[str], *, keyboard: bool = False, environment: dict[str, str] | None = None
@@ -29,7 +32,7 @@ class Program:
             stdin=subprocess.PIPE if keyboard else subprocess.DEVNULL,
             stdout=self._printed,
             stderr=self._logged,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "PYTHONUNBUFFERED": "", **(environment or {})},
         )
 
     def output(self) -> str:
