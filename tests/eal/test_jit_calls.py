@@ -2,17 +2,23 @@
 """The verbs that ask the kernel."""
 
 import errno
+import os
 import socket
 import time
 
 import numpy as np
 
-from pollmode.eal.jit import compiled, realtime, send_bytes
+from pollmode.eal.jit import compiled, realtime, send_bytes, write_bytes_at
 
 
 @compiled
 def say(fd: int, address: int, count: int) -> int:
     return send_bytes(fd, address, count, socket.MSG_DONTWAIT)
+
+
+@compiled
+def put(fd: int, address: int, count: int, offset: int) -> int:
+    return write_bytes_at(fd, address, count, offset)
 
 
 @compiled
@@ -37,6 +43,15 @@ def test_a_refusal_is_minus_the_errno() -> None:
     assert say(fd, 0, 0) == -errno.ECONNREFUSED
     ours.close()
     assert say(fd, 0, 0) == -errno.EBADF
+
+
+def test_bytes_are_written_where_they_belong() -> None:
+    fd = os.memfd_create("file")
+    words = np.frombuffer(b"hello", np.uint8)
+    assert put(fd, words.ctypes.data, 5, 1 << 33) == 5
+    assert os.pread(fd, 7, (1 << 33) - 1) == b"\0hello"
+    os.close(fd)
+    assert put(fd, words.ctypes.data, 5, 0) == -errno.EBADF
 
 
 def test_the_clock_is_the_days() -> None:

@@ -21,7 +21,7 @@ from pollmode.eal.jit._progress import on_compile
 from pollmode.eal.jit._words import copy, delta16
 
 if TYPE_CHECKING or INTERPRETED:
-    from pollmode.eal.jit._calls_twins import realtime, send_bytes
+    from pollmode.eal.jit._calls_twins import realtime, send_bytes, write_bytes_at
     from pollmode.eal.jit._interpreter import burst_callback, compile_now, compiled, inlined
     from pollmode.eal.jit._twins import (
         byteswap16,
@@ -73,7 +73,7 @@ if TYPE_CHECKING or INTERPRETED:
         yield_cpu,
     )
 else:
-    from pollmode.eal.jit._calls import realtime, send_bytes
+    from pollmode.eal.jit._calls import realtime, send_bytes, write_bytes_at
     from pollmode.eal.jit._compiler import burst_callback, compile_now, compiled, inlined
     from pollmode.eal.jit._native import (
         byteswap16,
@@ -184,6 +184,7 @@ __all__ = [
     "store_release32",
     "store_release64",
     "view",
+    "write_bytes_at",
     "write_eventfd",
     "yield_cpu",
 ]

@@ -21,17 +21,32 @@ def _function(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
+def _or_errno(builder: Any, result: Any) -> Any:
+    """Return a call's result, or minus the errno where it is negative."""
+    # glibc and musl alike: errno is *__errno_location().
+    errno = builder.load(builder.call(_function(builder, "__errno_location", I32.as_pointer()), []), typ=I32)
+    failed = builder.icmp_signed("<", result, I64(0))
+    return builder.select(failed, builder.neg(builder.sext(errno, I64)), result)
+
+
 @intrinsic
 def send_bytes(typingctx, fd, address, count, flags):
     def codegen(context, builder, signature, args):
         send = _function(builder, "send", I64, I32, I8.as_pointer(), I64, I32)
         fd, address, count, flags = args
         words = [builder.trunc(fd, I32), builder.inttoptr(address, I8.as_pointer()), count, builder.trunc(flags, I32)]
-        sent = builder.call(send, words)
-        # glibc and musl alike: errno is *__errno_location().
-        errno = builder.load(builder.call(_function(builder, "__errno_location", I32.as_pointer()), []), typ=I32)
-        failed = builder.icmp_signed("<", sent, I64(0))
-        return builder.select(failed, builder.neg(builder.sext(errno, I64)), sent)
+        return _or_errno(builder, builder.call(send, words))
+
+    return types.int64(*[types.int64] * 4), codegen
+
+
+@intrinsic
+def write_bytes_at(typingctx, fd, address, count, offset):
+    def codegen(context, builder, signature, args):
+        pwrite = _function(builder, "pwrite", I64, I32, I8.as_pointer(), I64, I64)
+        fd, address, count, offset = args
+        words = [builder.trunc(fd, I32), builder.inttoptr(address, I8.as_pointer()), count, offset]
+        return _or_errno(builder, builder.call(pwrite, words))
 
     return types.int64(*[types.int64] * 4), codegen
 
