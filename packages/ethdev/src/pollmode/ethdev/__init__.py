@@ -12,7 +12,9 @@ from .events import EventCallback, Listener
 from .layout import MAX_PORTS, MAX_QUEUES
 from .offloads import RxOffload, TxOffload
 from .port import Port, State
+from .port_filters import RssHash
 from .ports import Ports
+from .rss import RssType
 from .types import (
     SPEED_NONE,
     SPEED_UNKNOWN,
@@ -53,6 +55,8 @@ __all__ = [
     "QueueConfig",
     "QueueCount",
     "QueueInfo",
+    "RssHash",
+    "RssType",
     "RxOffload",
     "State",
     "Stats",

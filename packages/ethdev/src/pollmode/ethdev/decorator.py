@@ -17,6 +17,8 @@ from .types import BurstEntry, DeviceInfo, Link, PortConfig, QueueConfig, QueueC
 if TYPE_CHECKING:
     from pollmode.mbuf import Mempool
 
+    from .port_filters import RssHash
+
 __all__ = ["Decorator"]
 
 
@@ -134,6 +136,34 @@ class Decorator(Device):
     def set_mac_list(self, macs: Sequence[bytes]) -> None:
         """Pass it on."""
         self.inner.set_mac_list(macs)
+
+    def set_vlan_filter(self, vlan: int, on: bool) -> None:
+        """Pass it on."""
+        self.inner.set_vlan_filter(vlan, on)
+
+    def set_vlan_offload(self, offloads: int) -> None:
+        """Pass it on."""
+        self.inner.set_vlan_offload(offloads)
+
+    def set_multicast(self, macs: Sequence[bytes]) -> None:
+        """Pass it on."""
+        self.inner.set_multicast(macs)
+
+    def rss_hash(self) -> RssHash:
+        """Pass it on."""
+        return self.inner.rss_hash()
+
+    def set_rss_hash(self, types: int, key: bytes | None) -> None:
+        """Pass it on."""
+        self.inner.set_rss_hash(types, key)
+
+    def reta(self) -> list[int]:
+        """Pass it on."""
+        return self.inner.reta()
+
+    def set_reta(self, table: Sequence[int]) -> None:
+        """Pass it on."""
+        self.inner.set_reta(table)
 
     def set_link(self, up: bool) -> None:
         """Pass it on."""

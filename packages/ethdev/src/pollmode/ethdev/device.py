@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pollmode.mbuf import Mempool
 
     from .port import Port
+    from .port_filters import RssHash
 
 __all__ = ["Device"]
 
@@ -148,6 +149,34 @@ class Device(ABC):
     def set_mac_list(self, macs: Sequence[bytes]) -> None:
         """Receive frames for `macs` too, beside `self.mac`; at most `info().max_mac_addrs` - 1 of them."""
         raise UnsupportedError(f"{self.name}: driver {self.driver_name} takes no further MAC addresses")
+
+    def set_vlan_filter(self, vlan: int, on: bool) -> None:
+        """Let frames with a VLAN id (0 to 4095) pass, or not. What was set stays set when the device starts again."""
+        raise UnsupportedError(f"{self.name}: driver {self.driver_name} cannot filter VLANs")
+
+    def set_vlan_offload(self, offloads: int) -> None:
+        """Make `offloads` (the VLAN bits of RxOffload) what is done with tags, also while the device runs."""
+        raise UnsupportedError(f"{self.name}: driver {self.driver_name} cannot change VLAN offloads")
+
+    def set_multicast(self, macs: Sequence[bytes]) -> None:
+        """Receive frames for these groups and no others, beside what promiscuous and all-multicast mode let in."""
+        raise UnsupportedError(f"{self.name}: driver {self.driver_name} has no multicast filter")
+
+    def rss_hash(self) -> RssHash:
+        """Return how packets are hashed."""
+        raise UnsupportedError(f"{self.name}: driver {self.driver_name} does not tell its RSS hash")
+
+    def set_rss_hash(self, types: int, key: bytes | None) -> None:
+        """Hash these flow types, all among `info().flow_type_rss_offloads`; None keeps the key."""
+        raise UnsupportedError(f"{self.name}: driver {self.driver_name} cannot change its RSS hash")
+
+    def reta(self) -> list[int]:
+        """Return the redirection table, `info().reta_size` queues."""
+        raise UnsupportedError(f"{self.name}: driver {self.driver_name} does not tell its RSS redirection table")
+
+    def set_reta(self, table: Sequence[int]) -> None:
+        """Set the whole redirection table."""
+        raise UnsupportedError(f"{self.name}: driver {self.driver_name} cannot change its RSS redirection table")
 
     def set_link(self, up: bool) -> None:
         """Take the link up or down administratively."""

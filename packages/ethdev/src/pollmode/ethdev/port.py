@@ -26,7 +26,7 @@ from .dispatch import Dispatch
 from .entries import Added
 from .events import EventCallback, Events, Listener
 from .faults import Faults
-from .port_settings import PortSettings
+from .port_filters import PortFilters
 from .slots import PortSlots
 from .types import (
     BurstCallback,
@@ -79,7 +79,7 @@ _READY = (State.CONFIGURED, State.STOPPED)
 _DORMANT = (State.ATTACHED, State.CONFIGURED, State.STOPPED)
 
 
-class Port(PortSettings):
+class Port(PortFilters):
     """One port of the table, made by `Ports.add`. `id` is its number; see the module for the order of calls."""
 
     def __init__(self, port: int, device: Device, ports: Ports, dispatch: Dispatch) -> None:

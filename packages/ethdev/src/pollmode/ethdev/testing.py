@@ -14,6 +14,7 @@ from pollmode.eal.errors import DeviceFault, PollmodeError
 from pollmode.eal.jit import Callback, burst_callback
 
 from .device import Device
+from .port_filters import RssHash
 from .types import BurstEntry, DeviceInfo, Link, PortConfig, QueueConfig, QueueCount, Stats
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class ModelDevice(Device):
         self.counts: dict[tuple[str, int], QueueCount] = {}
         self.broken: list[DeviceFault] = []
         self.present_link = Link(up=True, speed=10000)
+        self.hashing = RssHash(0, bytes(self.capabilities.hash_key_size))
+        self.table = [0] * self.capabilities.reta_size
 
     def _called(self, method: str, *values: object) -> None:
         self.calls.append((method, *values))
@@ -150,6 +153,36 @@ class ModelDevice(Device):
     def set_mac_list(self, macs: Sequence[bytes]) -> None:
         """Remember it."""
         self._called("set_mac_list", tuple(macs))
+
+    def set_vlan_filter(self, vlan: int, on: bool) -> None:
+        """Remember it."""
+        self._called("set_vlan_filter", vlan, on)
+
+    def set_vlan_offload(self, offloads: int) -> None:
+        """Remember it."""
+        self._called("set_vlan_offload", offloads)
+
+    def set_multicast(self, macs: Sequence[bytes]) -> None:
+        """Remember it."""
+        self._called("set_multicast", tuple(macs))
+
+    def rss_hash(self) -> RssHash:
+        """Return `hashing`."""
+        return self.hashing
+
+    def set_rss_hash(self, types: int, key: bytes | None) -> None:
+        """Change `hashing`."""
+        self._called("set_rss_hash", types, key)
+        self.hashing = RssHash(types, key or self.hashing.key)
+
+    def reta(self) -> list[int]:
+        """Return `table`."""
+        return list(self.table)
+
+    def set_reta(self, table: Sequence[int]) -> None:
+        """Change `table`."""
+        self._called("set_reta", tuple(table))
+        self.table = list(table)
 
     def set_link(self, up: bool) -> None:
         """Change `present_link`."""

@@ -54,8 +54,10 @@ __all__ = [
     "L2_MASK",
     "L3_IPV4",
     "L3_IPV4_EXT",
+    "L3_IPV4_EXT_UNKNOWN",
     "L3_IPV6",
     "L3_IPV6_EXT",
+    "L3_IPV6_EXT_UNKNOWN",
     "L3_LENGTH_MASK",
     "L3_LENGTH_SHIFT",
     "L3_MASK",
@@ -90,7 +92,9 @@ L2_MASK = 0xF
 L3_IPV4 = 0x10
 L3_IPV4_EXT = 0x30
 L3_IPV6 = 0x40
+L3_IPV4_EXT_UNKNOWN = 0x90  # with or without options: who said IPv4 did not say
 L3_IPV6_EXT = 0xC0
+L3_IPV6_EXT_UNKNOWN = 0xE0
 L3_MASK = 0xF0
 L4_TCP = 0x100
 L4_UDP = 0x200
@@ -131,6 +135,8 @@ _L3_NAMES = {
     L3_IPV4_EXT: "L3_IPV4_EXT",
     L3_IPV6: "L3_IPV6",
     L3_IPV6_EXT: "L3_IPV6_EXT",
+    L3_IPV4_EXT_UNKNOWN: "L3_IPV4_EXT_UNKNOWN",
+    L3_IPV6_EXT_UNKNOWN: "L3_IPV6_EXT_UNKNOWN",
 }
 _L4_NAMES = {
     L4_TCP: "L4_TCP",
