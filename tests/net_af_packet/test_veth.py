@@ -250,7 +250,7 @@ def test_settings_are_the_interfaces(ours: Ours) -> None:
     assert not port.link().up
     port.set_link(True)
     wait_until(lambda: port.link().up)
-    with pytest.raises(ConfigError, match="MTU 1965 is not within 68 to 1964"):
+    with pytest.raises(ConfigError, match="MTU 1965 is not within 46 to 1964"):
         port.set_mtu(1965)
     port.set_promiscuous(True)
     port.stop()

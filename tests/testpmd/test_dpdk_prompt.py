@@ -44,6 +44,7 @@ show config txpkts
 show config txtimes
 show config rxoffs
 show config rxpkts
+show config rxhdrs
 show port info 7
 show port stats 7
 show port xstats 7
@@ -60,6 +61,9 @@ show port 0 txq 0 desc 0 status
 show port 0 rxq 0 desc used count
 show port 9 rxq 0 desc used count
 show device info all
+show device info nothing
+show port 9 rx_offload capabilities
+show port 9 tx_offload configuration
 dump_devargs
 show fwd stats all
 clear port stats all
@@ -81,6 +85,8 @@ show port stats 65536
 set burst 65536
 set burst 1x
 set fwd bogus
+set fwd rxonly retry
+set fwd 5tswap again
 set fwd
 set txpkts
 set verbose -1
@@ -168,6 +174,7 @@ set txpkts 64,x
 set eth-peer 0 02:00:00:00:00:77
 set eth-peer 9 02:00:00:00:00:77
 set eth-peer 0 nonsense
+set eth-peer 0 0011:2233:4455
 show config fwd
 set flush_rx off
 set link_check on
@@ -247,6 +254,13 @@ show port summary all
 port start 0
 device detach net_null7
 port stop 0
+port stop all
+port config all rxfreet 0
+port 0 txq 0 tx_offload security on
+port start 0
+port 0 txq 0 tx_offload security off
+port 0 rxq 0 rx_offload security on
+port start 0
 """
 
 RECEPTION = """\
@@ -279,7 +293,11 @@ show port 0 rss-hash
 show port 0 rss-hash key
 port config 0 rss-hash-key ipv4 00
 port config mtu 0 1400
+port config mtu 0 45
+port config mtu 0 46
 port config mtu 9 1400
+dump_ring nothing
+dump_mempool nothing
 set log global 8
 """
 
@@ -298,6 +316,9 @@ port config all rss 64
 port config all rss nonsense
 port config all rss default
 port config 0 rss-hash-key ipv4 00ff
+port config 9 rss-hash-key ipv4 00ff
+port config 9 rss reta (0,0)
+show port 9 rss reta 128 (0xff)
 """
 
 OURS = (ARROW, "compiling ")

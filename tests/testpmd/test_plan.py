@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pollmode.eal.errors import ConfigError
 from pollmode.testpmd.options import Options
-from pollmode.testpmd.plan import Plan, forwarding_cores, forwarding_ports, plan_streams, transmit_port
+from pollmode.testpmd.plan import Plan, check_mode, forwarding_cores, forwarding_ports, plan_streams, transmit_port
 
 
 def pairs(plan: Plan) -> list[tuple[int, int, int, int]]:
@@ -95,3 +95,23 @@ def test_a_core_that_cannot_forward_is_named(options: Options, text: str) -> Non
     with pytest.raises(ConfigError) as raised:
         forwarding_cores(options, 0, (1, 2))
     assert text in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("mode", "rxq", "txq", "told"),
+    [
+        ("io", 0, 1, "Either rxq or txq are 0, cannot use io fwd mode"),
+        ("mac", 1, 0, "Either rxq or txq are 0, cannot use mac fwd mode"),
+        ("rxonly", 0, 1, "rxq are 0, cannot use rxonly fwd mode"),
+        ("txonly", 1, 0, "txq are 0, cannot use txonly fwd mode"),
+    ],
+)
+def test_a_mode_without_the_queues_it_needs_is_refused(mode: str, rxq: int, txq: int, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check_mode(Options(forward_mode=mode, rxq=rxq, txq=txq))
+    check_mode(Options(forward_mode=mode, rxq=1, txq=1))
+
+
+def test_a_mode_of_one_direction_needs_no_queues_of_the_other() -> None:
+    check_mode(Options(forward_mode="rxonly", rxq=1, txq=0))
+    check_mode(Options(forward_mode="txonly", rxq=0, txq=1))

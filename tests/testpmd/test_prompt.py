@@ -117,6 +117,15 @@ def test_queues_are_changed_while_all_ports_are_stopped(session: Session, say: S
     assert "streams=4" in say("start")[0]
 
 
+def test_forwarding_is_not_started_without_the_queues_of_its_mode(session: Session, say: Say) -> None:
+    say("port stop all")
+    say("port config all rxq 0")
+    say("port start all")
+    assert say("start")[1] == "Either rxq or txq are 0, cannot use io fwd mode"
+    say("set fwd txonly")
+    assert "txonly packet forwarding - ports=2" in say("start")[0]
+
+
 def test_too_many_queues_are_refused_in_dpdks_words(session: Session, say: Say) -> None:
     say("port stop all")
     told = say("port config all rxq 1025")[1]
@@ -196,7 +205,7 @@ def test_a_device_that_is_not_there_is_explained(say: Say) -> None:
         ("set eth-peer 9 02:00:00:00:00:01", "", "Error: Invalid port number 9"),
         ("set eth-peer 0 nonsense", "", "Error: Invalid ethernet address: nonsense"),
         ("set promisc 9 on", "", "Error during enabling promiscuous mode for port 9: No such device"),
-        ("port config mtu 0 10", "", "MTU (10) < device min MTU (68) for port_id 0"),
+        ("port config mtu 0 10", "", "MTU (10) < device min MTU (46) for port_id 0"),
         ("port start 0", "Done\n", "Port 0 is now not stopped\nPlease stop the ports first"),
         ("port reset 0", "", "Can not reset port(s), please stop port(s) first."),
         ("port 0 rxq 0 setup", "", "Failed to setup RX queue"),

@@ -122,6 +122,7 @@ class Bringup:
         for port in ports:
             self.renew(port, options)
         self.pool = self._make_pool(options)
+        self.doing = ""
 
     def __getitem__(self, port: Port) -> PortSetup:
         return self._setups[port]
@@ -150,18 +151,25 @@ class Bringup:
         return needed * PROMPT_ROOM if options.interactive else needed
 
     def apply(self, port: Port) -> None:
-        """Configure a port and set up its queues, as far as its set-up was changed. Raises what the port refuses."""
+        """Configure a port and set up its queues, as far as its set-up was changed. Raises what the port refuses.
+
+        `doing` tells then which step it refused.
+        """
         setup = self._setups[port]
         if setup.reconfigure or port.state is State.ATTACHED:
             print(f"Configuring Port {port.id} (socket 0)", flush=True)
+            self.doing = f"configure port {port.id}"
             port.configure(len(setup.rx), len(setup.tx), setup.config())
             setup.reconfigure, setup.renew_queues = False, True
         if setup.renew_queues:
+            self.doing = f"configure port {port.id} tx queues"
             for number, queue in enumerate(setup.tx):
                 port.setup_tx_queue(number, queue.descriptors, queue.config())
+            self.doing = f"configure port {port.id} rx queues"
             for number, queue in enumerate(setup.rx):
                 port.setup_rx_queue(number, queue.descriptors, self.pool, queue.config())
             setup.renew_queues = False
+        self.doing = f"start port {port.id}"
 
     def describe(self, port: Port) -> PortConfigLines:
         """Return what the start of forwarding tells about a port."""

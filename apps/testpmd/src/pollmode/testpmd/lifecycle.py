@@ -35,8 +35,7 @@ def start_ports(session: Session, ports: Sequence[Port], *, strict: bool = False
         except PollmodeError as error:
             if strict:
                 raise
-            done = "start" if port.state is State.CONFIGURED else "configure"
-            warn(f"Fail to {done} port {port.id}", error)
+            warn(f"Fail to {session.bringup.doing}", error)
             return
         session.verbose.follow(port)
         print(f"Port {port.id}: {mac_text(port.mac)}", flush=True)

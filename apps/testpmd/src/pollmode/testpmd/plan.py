@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from pollmode.eal.errors import ConfigError
 from pollmode.testpmd.options import Options
 
-__all__ = ["CorePlan", "Plan", "Stream", "forwarding_cores", "forwarding_ports", "plan_streams", "transmit_port"]
+__all__ = [
+    "CorePlan",
+    "Plan",
+    "Stream",
+    "check_mode",
+    "forwarding_cores",
+    "forwarding_ports",
+    "plan_streams",
+    "transmit_port",
+]
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,15 @@ class Plan:
     def streams(self) -> tuple[Stream, ...]:
         """All streams, in the order of their lcores."""
         return tuple(stream for core in self.cores for stream in core.streams)
+
+
+def check_mode(options: Options) -> None:
+    """Raise ConfigError when the forward mode needs queues that there are none of."""
+    mode = options.forward_mode
+    if (mode == "rxonly" and not options.rxq) or (mode == "txonly" and not options.txq):
+        raise ConfigError(f"{mode[:2]}q are 0, cannot use {mode} fwd mode")
+    if mode not in ("rxonly", "txonly") and not (options.rxq and options.txq):
+        raise ConfigError(f"Either rxq or txq are 0, cannot use {mode} fwd mode")
 
 
 def forwarding_ports(options: Options, available: Sequence[int]) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from pollmode.ethdev import Port, Ports, State
 from pollmode.testpmd.bringup import Bringup, burst_size
 from pollmode.testpmd.forwarding import Forwarding
 from pollmode.testpmd.options import Options
-from pollmode.testpmd.plan import Plan, plan_streams
+from pollmode.testpmd.plan import Plan, check_mode, plan_streams
 from pollmode.testpmd.report import (
     PortSample,
     PortSummary,
@@ -93,6 +93,7 @@ class Session:
         if self.running:
             warn("Packet forwarding already started")
             return
+        check_mode(self.options)
         plan, burst = self.plan(), self.burst()
         self._close_forwarding()
         options = replace(self.options, tx_offloads=self._common_offloads(plan))

@@ -88,7 +88,7 @@ class DeviceInfo:
 
     max_rx_queues: int = 1
     max_tx_queues: int = 1
-    min_mtu: int = 68
+    min_mtu: int = 46  # of a frame of 64 bytes
     max_mtu: int = _UINT16_MAX
     min_rx_bufsize: int = 0
     max_rx_pktlen: int = 0xFFFFFFFF

@@ -23,8 +23,11 @@ def chosen_ports(session: Session, which: int | str, *, list_valid: bool = False
     return found
 
 
-def one_port(session: Session, number: int) -> Port | None:
-    """Return the port of that number; tells of a number that is no port."""
+def one_port(session: Session, number: int, reading: str = "") -> Port | None:
+    """Return the port of that number; tells of a number that is no port, as of a failure of `reading` it, if given."""
+    if reading and number not in {port.id for port in session.ports.available()}:
+        warn(f"Error during getting device {reading.format(f'(port {number})')}: No such device")
+        return None
     found = chosen_ports(session, number)
     return found[0] if found else None
 

@@ -46,5 +46,5 @@ def show_times(session: Session) -> None:
 @commands.add("show config {what:rxoffs|rxpkts|rxhdrs}")
 def show_split(session: Session, what: str) -> None:
     """Show how received packets are split over buffers: they are not."""
-    names = {"rxoffs": "offsets", "rxpkts": "segments", "rxhdrs": "headers"}
+    names = {"rxoffs": "offsets", "rxpkts": "segments", "rxhdrs": "segments"}
     print(f"Number of {names[what]}: 0")

@@ -78,7 +78,7 @@ def dump_mempool(session: Session, name: str | None = None) -> None:
 def _dump_all(session: Session, kind: str, name: str | None) -> None:
     names = _ask(session, f"/{kind}/list")
     if name is not None and name not in names:
-        warn(f"Cannot find {kind} {name}")
+        warn(f"Cannot find {kind}", f"there is no {kind} {name}; dump_{kind} shows all")
         return
     for each in names if name is None else [name]:
         told = _ask(session, f"/{kind}/info,{each}")

@@ -10,7 +10,7 @@ from pollmode.testpmd.describe import device_info, port_info, port_summary, port
 from pollmode.testpmd.prompt.grammar import Commands
 from pollmode.testpmd.report import mac_text
 from pollmode.testpmd.session import Session
-from pollmode.testpmd.tell import explain
+from pollmode.testpmd.tell import warn
 
 __all__ = ["commands"]
 
@@ -62,7 +62,7 @@ def show_ptypes(session: Session, port: int) -> None:
 @commands.add("show port {port} {way:rx_offload|tx_offload} capabilities")
 def show_offload_capabilities(session: Session, port: int, way: str) -> None:
     """Show the offloads that a port has, for single queues and for the whole port."""
-    chosen = one_port(session, port)
+    chosen = one_port(session, port, "{} info")
     if chosen is None:
         return
     info = chosen.info()
@@ -76,7 +76,7 @@ def show_offload_capabilities(session: Session, port: int, way: str) -> None:
 @commands.add("show port {port} {way:rx_offload|tx_offload} configuration")
 def show_offload_configuration(session: Session, port: int, way: str) -> None:
     """Show the offloads that are in use, for the port and queue by queue."""
-    chosen = one_port(session, port)
+    chosen = one_port(session, port, "configuration {}")
     if chosen is None:
         return
     setup = session.bringup[chosen]
@@ -98,8 +98,9 @@ def _named(kind: type[RxOffload] | type[TxOffload], word: int) -> str:
 @commands.add("show device info {device:word}")
 def show_device_info(session: Session, device: str) -> None:
     """Show a device by its name, or all devices."""
-    found = [port for port in session.ports.available() if device in ("all", port.name)]
-    if not found and device != "all":
-        explain(f"there is no device {device}; show device info all lists them")
+    name = device.partition(",")[0].removeprefix("vdev:")
+    found = [port for port in session.ports.available() if name in ("all", port.name)]
+    if not found and name != "all":
+        warn("cannot parse identifier", f"there is no device {name}; show device info all lists them")
     for port in found:
         print(device_info(port))

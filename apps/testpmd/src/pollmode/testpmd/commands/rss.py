@@ -74,7 +74,7 @@ def config_rss(session: Session, types: str) -> None:
 @commands.add("port config {port} rss reta {entries:rest}")
 def config_table(session: Session, port: int, entries: str) -> None:
     """Set entries of a port's redirection table: (hash,queue)[,(hash,queue)]."""
-    if (chosen := one_port(session, port)) is not None:
+    if (chosen := one_port(session, port, "{} info")) is not None:
         _tell_no_table(chosen)
 
 
@@ -90,7 +90,7 @@ def _tell_no_table(port: Port) -> None:
 @commands.add(f"port config {{port}} rss-hash-key {{kind:{TYPE_NAMES}}} {{key:rest}}")
 def config_key(session: Session, port: int, kind: str, key: str) -> None:
     """Set a port's hash key, in hexadecimal."""
-    if (chosen := one_port(session, port)) is None:
+    if (chosen := one_port(session, port, "{} info")) is None:
         return
     size = chosen.info().hash_key_size
     if size == 0:
@@ -104,7 +104,7 @@ def config_key(session: Session, port: int, kind: str, key: str) -> None:
 @commands.add("show port {port} rss reta {size:u16} {masks:rest}")
 def show_table(session: Session, port: int, size: int, masks: str) -> None:
     """Show entries of a port's redirection table."""
-    if (chosen := one_port(session, port)) is None:
+    if (chosen := one_port(session, port, "{} info")) is None:
         return
     most = min(chosen.info().reta_size, LARGEST_TABLE)
     if not 0 < size <= most:

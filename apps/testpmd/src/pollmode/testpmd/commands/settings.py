@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pollmode.eal import logs
 from pollmode.eal.errors import ConfigError
 from pollmode.eal.lcore import MAX_LCORE
+from pollmode.net import mac as net_mac
 from pollmode.testpmd.commands.chosen import chosen_queue, one_port, still_running
 from pollmode.testpmd.commands.lists import read_list
+from pollmode.testpmd.option_table import MODES
 from pollmode.testpmd.options import GENERATED_HEADERS
 from pollmode.testpmd.prompt.grammar import Commands
 from pollmode.testpmd.session import Session
@@ -21,6 +23,7 @@ __all__ = ["commands"]
 
 commands = Commands("config")
 
+RETRYING = tuple(mode for mode in MODES if mode != "rxonly")
 QUEUE_COUNTERS = 16  # RTE_ETHDEV_QUEUE_STAT_CNTRS
 
 
@@ -30,7 +33,7 @@ def _at_next_start(session: Session) -> None:
         explain("forwarding goes on as it was started: stop and start for this to count")
 
 
-@commands.add("set fwd {mode}", "set fwd {mode} {retry:retry}")
+@commands.add("set fwd {mode}", f"set fwd {{mode:{'|'.join(RETRYING)}}} {{retry:retry}}")
 def set_mode(session: Session, mode: str, retry: str | None = None) -> None:
     """Choose the forward mode; with retry, what a port does not take is offered again."""
     session.change(forward_mode=mode, retry=retry is not None)
@@ -165,10 +168,11 @@ def set_peer(session: Session, port: int, address: str) -> None:
     if port not in {known.id for known in session.ports.available()}:
         warn(f"Error: Invalid port number {port}")
         return
-    if not re.fullmatch(r"([0-9a-fA-F]{1,2}[:-]){5}[0-9a-fA-F]{1,2}", address):
-        warn(f"Error: Invalid ethernet address: {address}")
+    try:
+        mac = net_mac.parse(address)
+    except ConfigError as error:
+        warn(f"Error: Invalid ethernet address: {address}", error)
         return
-    mac = bytes(int(part, 16) for part in re.split("[:-]", address))
     session.change(eth_peers={**session.options.eth_peers, port: mac})
     _at_next_start(session)
 
