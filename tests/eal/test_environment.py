@@ -172,7 +172,7 @@ def test_a_second_start_with_the_same_prefix_names_the_holder() -> None:
         (["--file-prefix", "a/b"], ConfigError, "--file-prefix: 'a/b'"),
         (["--vdev", ",x=1"], ConfigError, "it has no name"),
         (["--vdev", "usb:x"], ConfigError, "bus 'usb' is unknown"),
-        (["--proc-type", "secondary"], UnsupportedError, "not supported yet"),
+        (["--proc-type", "secondary"], HostError, "no primary process has the file prefix 'rte'"),
         (["--log-level", "loud"], ConfigError, "Invalid log level: 'loud'"),
     ],
 )

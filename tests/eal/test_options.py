@@ -186,7 +186,7 @@ def test_an_option_that_is_lacking_says_so(option: Option) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["--proc-type secondary", "--mbuf-pool-ops-name stack", "--numa-mem 64,64", "--vdev 0000:03:00.0", "-a 03:00.0"],
+    ["--mbuf-pool-ops-name stack", "--numa-mem 64,64"],
 )
 def test_a_value_that_is_lacking_says_so(line: str) -> None:
     with pytest.raises(UnsupportedError, match="not supported yet"):

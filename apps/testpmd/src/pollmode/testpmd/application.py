@@ -16,6 +16,7 @@ from pollmode.ethdev import Event, Port
 from pollmode.testpmd.lifecycle import close_ports, start_ports, stop_ports
 from pollmode.testpmd.live import watch
 from pollmode.testpmd.options import Options
+from pollmode.testpmd.secondary import adopt, check_primary
 from pollmode.testpmd.session import Session
 from pollmode.testpmd.tell import explain, warn
 
@@ -45,6 +46,8 @@ def run(eal_words: Sequence[str], options: Options, *, seconds: float = 0) -> in
     with Stopper() as stopper, Environment.start(eal_words) as environment:
         end_telling = jit.on_compile(lambda name: print(f"compiling {name} ...", file=sys.stderr, flush=True))
         session = Session(environment, options, stopper)
+        if environment.primary is not None:
+            environment.primary.on_gone(stopper.stop)
         try:
             _announce_events(session)
             session.bus.probe_all()
@@ -53,6 +56,7 @@ def run(eal_words: Sequence[str], options: Options, *, seconds: float = 0) -> in
             _end(session)
         finally:
             end_telling()
+            check_primary(environment)
     print("\nBye...", flush=True)
     return 0
 
@@ -71,8 +75,10 @@ def _begin(session: Session) -> None:
         print("Ports to start sending a burst of packets first")
     if options.forward_mode != "io":
         print(f"Set {options.forward_mode} packet forwarding mode")
+    if session.environment.primary is not None:
+        adopt(session)
     session.set_up()
-    if options.device_start and available:
+    if options.device_start and available and session.environment.primary is None:
         start_ports(session, available, strict=True)
     session.ports.watch()
 
@@ -98,14 +104,21 @@ def _run(session: Session, seconds: float) -> None:
             return
     if session.over or session.stopper.requested:
         return
-    print("No commandline core given, start packet forwarding")
-    session.start(options.tx_first)
+    if session.environment.primary is None or options.num_procs > 1:
+        print("No commandline core given, start packet forwarding")
+        session.start(options.tx_first)
     _wait([session.ports[port] for port in session.selection.forwarding_ports], session, seconds)
 
 
 def _end(session: Session) -> None:
-    if session.running:
+    environment = session.environment
+    if session.running and (environment.primary is None or environment.primary.gone is None):
         session.stop()
+    if environment.primary is not None:
+        session.close()
+        return
+    if environment.secondaries is not None:
+        environment.secondaries.send_away()
     ports = session.ports.available()
     for port in ports:
         print(f"\nStopping port {port.id}...", flush=True)

@@ -15,6 +15,7 @@ from pollmode.ethdev import DeviceInfo, Port, PortConfig, QueueConfig, RxOffload
 from pollmode.mbuf import Mempool, create_pool
 from pollmode.testpmd.options import Options, Thresholds
 from pollmode.testpmd.report import PortConfigLines
+from pollmode.testpmd.secondary import primary_pool
 from pollmode.testpmd.values import MAX_BURST
 
 __all__ = ["Bringup", "PortSetup", "QueueSetup", "burst_size", "check_queues"]
@@ -121,7 +122,7 @@ class Bringup:
         self._setups: dict[Port, PortSetup] = {}
         for port in ports:
             self.renew(port, options)
-        self.pool = self._make_pool(options)
+        self.pool = self._make_pool(options) if environment.primary is None else primary_pool(environment.memory)
         self.doing = ""
 
     def __getitem__(self, port: Port) -> PortSetup:

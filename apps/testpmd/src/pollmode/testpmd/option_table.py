@@ -20,7 +20,6 @@ _HAIRPIN = "hairpin queues need a driver that has them"
 _STATISTICS = "bit-rate and latency statistics are not part of this release"
 _FLOW = "flow rules are not part of this release"
 _NOISY = "forward mode noisy is not part of this release"
-_PROCESSES = "a port is used by one process"
 
 RX_OFFLOAD_OPTIONS = {
     "disable-crc-strip": ("KEEP_CRC",),
@@ -196,8 +195,8 @@ DEBUGGING = (
             "forward-mode",
         )
     ),
-    _lacks("--num-procs", "N", _PROCESSES),
-    _lacks("--proc-id", "N", _PROCESSES),
+    Option(("--num-procs",), "N", "processes that share the queues, this one's too (1)", integer("num-procs", 1, 128)),
+    Option(("--proc-id",), "I", "which of them this one is, from 0 (0)", integer("proc-id", 0, 127)),
 )
 
 OPTIONS = (*CONTROL, *CORES_AND_PORTS, *BUFFERS, *PACKETS, *QUEUES, *OFFLOADS, *DEBUGGING)

@@ -92,6 +92,8 @@ class Options:
     drop: bool = False
     record_core_cycles: bool = False
     record_burst_stats: bool = False
+    num_procs: int = 1
+    proc_id: int = 0
 
     @property
     def packet_length(self) -> int:
@@ -131,6 +133,8 @@ _SAME_NAME = (
     "tx-first",
     "record-core-cycles",
     "record-burst-stats",
+    "num-procs",
+    "proc-id",
 )
 
 
@@ -179,6 +183,11 @@ def _check(options: Options) -> None:
         raise ConfigError("--tx-first cannot be used on interactive mode; type start tx_first")
     if options.rxq == 0 and options.txq == 0:
         raise ConfigError("Either rx or tx queues should be non-zero")
+    if options.proc_id >= options.num_procs:
+        raise ConfigError(f"proc-id {options.proc_id} must be below num-procs {options.num_procs}")
+    if not options.proc_id and options.num_procs > max(1, min(options.rxq, options.txq)):
+        there = f"there are rxq={options.rxq} and txq={options.txq}"
+        raise ConfigError(f"num-procs {options.num_procs}: each process needs a queue, {there}")
     if options.packet_length < GENERATED_HEADERS:
         raise ConfigError(f"total packet length={options.packet_length} < {GENERATED_HEADERS} - give up: --txpkts")
     for place, length in enumerate(options.txpkts):

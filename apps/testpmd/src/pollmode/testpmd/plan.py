@@ -116,11 +116,14 @@ def default_peer(port: int) -> bytes:
 
 
 def plan_streams(options: Options, ports: Sequence[int], cores: Sequence[int], *, to_sender: bool = False) -> Plan:
-    """Pair queues and share the streams among cores, in DPDK's order; with `to_sender` each port answers by itself."""
+    """Pair queues and share the streams among cores, in DPDK's order; with `to_sender` each port answers by itself.
+
+    Of several processes each has its share of the queues."""
     queues = max(1, min(options.rxq, options.txq))
     topology = "loop" if to_sender else options.port_topology
     streams = []
-    for queue in range(queues):
+    first, end = (queues * process // options.num_procs for process in (options.proc_id, options.proc_id + 1))
+    for queue in range(first, end):
         for place, port in enumerate(ports):
             out = ports[transmit_port(topology, place, len(ports))]
             peer = options.eth_peers.get(out, default_peer(out))

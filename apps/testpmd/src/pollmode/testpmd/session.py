@@ -13,7 +13,7 @@ from typing import Any
 from pollmode.bus_vdev import VdevBus
 from pollmode.eal.environment import Environment
 from pollmode.eal.stopper import Stopper
-from pollmode.ethdev import Port, Ports, State
+from pollmode.ethdev import Port, Ports, State, open_ports
 from pollmode.testpmd.bringup import Bringup, burst_size
 from pollmode.testpmd.forwarding import Forwarding
 from pollmode.testpmd.options import Options
@@ -26,6 +26,7 @@ from pollmode.testpmd.report import (
     forward_statistics,
     queue_config,
 )
+from pollmode.testpmd.secondary import give_queues_back, take_queues
 from pollmode.testpmd.selection import Selection
 from pollmode.testpmd.tell import warn
 from pollmode.testpmd.verbose import Verbose
@@ -43,7 +44,8 @@ class Session:
         self.environment = environment
         self.options = options
         self.stopper = stopper
-        self.ports = Ports(environment)
+        self.ports: Ports = open_ports(environment)
+        pci = PciBus(environment, self.ports)
         environment.on_close(self.ports.close)
         self.bus = VdevBus(environment, self.ports)
         self.verbose = Verbose(environment.memory)
@@ -96,6 +98,8 @@ class Session:
         check_mode(self.options)
         plan, burst = self.plan(), self.burst()
         self._close_forwarding()
+        if self.environment.primary is not None:
+            take_queues(self, plan)
         options = replace(self.options, tx_offloads=self._common_offloads(plan))
         self._forwarding = Forwarding(self.environment, self.ports, self.bringup.pool, options, plan, burst)
         print(forward_config(self.options, plan))
@@ -120,6 +124,8 @@ class Session:
         print("Waiting for lcores to finish...", flush=True)
         self._forwarding.wait()
         self.running = False
+        if self.environment.primary is not None:
+            give_queues_back(self, self._forwarding.plan)
         print(forward_statistics(self._forwarding.summary()))
         print("\nDone.", flush=True)
 
@@ -173,7 +179,8 @@ class Session:
         """Give back forwarding's records and the pool; the ports are closed."""
         self.verbose.close()
         self._close_forwarding()
-        self.bringup.pool.free()
+        if self.environment.primary is None:
+            self.bringup.pool.free()
 
     def _close_forwarding(self) -> None:
         if self._forwarding is not None:

@@ -36,8 +36,11 @@ class VdevBus:
     def probe_all(self) -> list[Any]:
         """Probe the environment's `--vdev` devices in their order and return their ports, each once.
 
-        Raises what the first device that fails raises, after detaching the others again.
+        Raises what the first device that fails raises, after detaching the others again. In a secondary process the
+        devices are those that the primary has.
         """
+        if self._context.environment.primary is not None:
+            return [self._context.ports.by_name(device.name) for device in self._context.environment.vdevs]
         probed: list[Any] = []
         try:
             for device in self._context.environment.vdevs:
@@ -59,6 +62,10 @@ class VdevBus:
         what the driver raises.
         """
         parsed = devargs.parse(device) if isinstance(device, str) else device
+        primary = self._context.environment.primary
+        if primary is not None:
+            told = f"{parsed.name}: cannot be attached in a secondary process"
+            raise ConfigError(f"{told}; do it in the primary process {primary.pid}")
         if parsed.bus != "vdev":
             raise ConfigError(f"{parsed.name} is on bus {parsed.bus}, not a virtual device")
         self._forget_removed()
@@ -89,6 +96,10 @@ class VdevBus:
             raise ConfigError(f"port {port.id} ({port.name}) is not a device of the vdev bus, or was detached")
         self._context.ports.remove(port)
         del self._attached[port.name]
+
+    def owns(self, port: AttachedPort) -> bool:
+        """Tell whether a port's device is on this bus."""
+        return self._attached.get(port.name) is port
 
     def is_around(self, name: str) -> bool:
         """Tell whether a device is one that is around a port, and has none of its own."""

@@ -9,8 +9,8 @@ This layer is below ethdev and knows its devices and ports only by the protocols
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -75,10 +75,12 @@ class VdevDriver:
 
     It takes devices called `name` or one of `aliases`, followed by a number ("net_null0"). `parameters` declares its
     devargs. `probe(context, name, arguments)` gets the devargs converted and returns a device that is not yet a port,
-    or a Decoration of one; it leaves nothing behind when it raises.
+    or a Decoration of one; it leaves nothing behind when it raises. `callbacks` are the factories that a device's
+    `recipe` names, by which a secondary process makes the functions of queues.
     """
 
     name: str
     aliases: tuple[str, ...]
     parameters: Parameters
     probe: Callable[[ProbeContext, str, dict[str, Any]], ProbedDevice | Decoration]
+    callbacks: Mapping[str, Callable[..., Any]] = field(default_factory=dict)

@@ -31,7 +31,7 @@ from pollmode.eal.lcore_layout import (
     MAX_LCORE,
 )
 from pollmode.eal.memory import Memory
-from pollmode.eal.memzone import array_at
+from pollmode.eal.memzone import Memzone, array_at
 
 __all__ = [
     "LCORE",
@@ -46,6 +46,8 @@ __all__ = [
     "choose_lcores",
 ]
 
+ZONE = "lcores"
+"""The zone of all lcores' records."""
 _CPUS = Path("/sys/devices/system/cpu")
 _LAST_WAIT = 10.0  # seconds that `close` gives a loop to see its stop word
 
@@ -124,17 +126,20 @@ class Lcores:
     """The lcores of this process: launch compiled functions on them, stop them, wait for them.
 
     `main` is the main lcore, `workers` the others, `all` both in order of id. `control` is the record of whoever is no
-    lcore, such as the interpreter: its id is LCORE_ID_ANY.
+    lcore, such as the interpreter: its id is LCORE_ID_ANY, in a secondary process one that the primary gave it.
     """
 
-    def __init__(self, lcores: CoreMap, memory: Memory, main: int | None = None) -> None:
+    def __init__(
+        self, lcores: CoreMap, memory: Memory, main: int | None = None, *, control: int = LCORE_ID_ANY
+    ) -> None:
+        """Take the records of all lcores in `memory`: a secondary process, which is given `control`, the primary's."""
         self._memory = memory
-        self._zone = memory.reserve("lcores", (MAX_LCORE + 1) * LCORE.itemsize, 128)
+        self._owns = control == LCORE_ID_ANY
+        self._zone = self._reserve() if self._owns else memory.lookup(ZONE)
         self._records = self._zone.array(LCORE, MAX_LCORE + 1)
-        self._records["id"] = np.arange(MAX_LCORE + 1)
         self._closed = False
         self.all = [Lcore(number, cpus, _socket(cpus), self._address(number)) for number, cpus in lcores]
-        self.control = Lcore(LCORE_ID_ANY, frozenset(), 0, self._address(LCORE_ID_ANY))
+        self.control = Lcore(control, frozenset(), 0, self._address(control))
         self._by_id = {lcore.id: lcore for lcore in self.all}
         self.main = self._find(main) if main is not None else self.all[0]
         self.workers = [lcore for lcore in self.all if lcore is not self.main]
@@ -212,9 +217,14 @@ class Lcores:
         if any(worker.thread.is_alive() for worker in self._workers.values()):
             return False
         self._workers.clear()
-        if self._zone in self._memory.zones():
+        if self._owns and self._zone in self._memory.zones():
             self._memory.free(self._zone)
         return True
+
+    def _reserve(self) -> Memzone:
+        zone = self._memory.reserve(ZONE, (MAX_LCORE + 1) * LCORE.itemsize, 128)
+        zone.array(LCORE, MAX_LCORE + 1)["id"] = np.arange(MAX_LCORE + 1)
+        return zone
 
     def _address(self, lcore_id: int) -> int:
         return self._zone.address + lcore_id * LCORE.itemsize

@@ -53,6 +53,7 @@ class Memory:
         self._zones: dict[str, Memzone] = {}
         self._frames: dict[int, int] = {}
         self._closed = False
+        self._keeping = False
         self.iova_mode = iova_mode
         libc.advise(address, backing.size, libc.DONTDUMP)
         if not backing.huge:
@@ -83,6 +84,11 @@ class Memory:
             raise
         log.notice(f"memory: {memory.description}")
         return memory
+
+    @property
+    def kind(self) -> str:
+        """What file it is, for people."""
+        return self._backing.kind
 
     @property
     def description(self) -> str:
@@ -123,8 +129,17 @@ class Memory:
             if self._zones.get(zone.name) != zone:
                 raise ConfigError(f"memory zone {zone.name!r} is not reserved here")
             del self._zones[zone.name]
+            if self._keeping:
+                return
             self._clear(zone.address, zone.size)
             self._extents.give(zone.address - self._address, zone.size)
+
+    def require_own(self, what: str, done: str) -> None:
+        """Raise UnsupportedError when the memory is another process's, in which `what` can't be made or freed."""
+
+    def keep(self) -> None:
+        """Leave the bytes of freed zones as they are from now on, and reserved: another process still uses them."""
+        self._keeping = True
 
     def lookup(self, name: str) -> Memzone:
         """Return the zone of that name. Raises ConfigError when there is none."""

@@ -43,10 +43,7 @@ def _node_memory(text: str) -> int:
 
 
 def _process_type(text: str) -> str:
-    kind = one_of("--proc-type", ("primary", "secondary", "auto"), "invalid process type:")(text)
-    if kind == "secondary":
-        raise UnsupportedError("--proc-type=secondary is not supported yet: a port is used by one process")
-    return str(kind)
+    return str(one_of("--proc-type", ("primary", "secondary", "auto"), "invalid process type:")(text))
 
 
 def _pool_ops(text: str) -> str:
@@ -113,7 +110,9 @@ OPTIONS = (
         lacking="compiled code uses the vectors of this machine; set NUMBA_CPU_FEATURES to change that",
     ),
     Option(("--file-prefix",), "PREFIX", "names this process's files and lock (default: rte)", _file_prefix),
-    Option(("--proc-type",), "TYPE", "primary or auto", _process_type),
+    Option(
+        ("--proc-type",), "TYPE", "primary, secondary (use the primary's ports) or auto (what fits)", _process_type
+    ),
     Option(("--no-pci",), None, "do not look for PCI devices"),
     Option(("--no-hpet",), None, "do not use the HPET (it is never used)"),
     Option(("--no-shconf",), None, "no shared configuration files"),

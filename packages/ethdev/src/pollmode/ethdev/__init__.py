@@ -13,7 +13,7 @@ from .layout import MAX_PORTS, MAX_QUEUES
 from .offloads import RxOffload, TxOffload
 from .port import Port, State
 from .port_filters import RssHash
-from .ports import Ports
+from .ports import Ports, open_ports
 from .rss import RssType
 from .types import (
     SPEED_NONE,
@@ -29,6 +29,7 @@ from .types import (
     QueueConfig,
     QueueCount,
     QueueInfo,
+    Recipe,
     Stats,
 )
 
@@ -55,12 +56,14 @@ __all__ = [
     "QueueConfig",
     "QueueCount",
     "QueueInfo",
+    "Recipe",
     "RssHash",
     "RssType",
     "RxOffload",
     "State",
     "Stats",
     "TxOffload",
+    "open_ports",
     "rx_burst",
     "tx_burst",
 ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pollmode.eal.errors import DeviceFault
 
 from .device import Device
-from .types import BurstEntry, DeviceInfo, Link, PortConfig, QueueConfig, QueueCount, Stats
+from .types import BurstEntry, DeviceInfo, Link, PortConfig, QueueConfig, QueueCount, Recipe, Stats
 
 if TYPE_CHECKING:
     from pollmode.mbuf import Mempool
@@ -92,6 +92,10 @@ class Decorator(Device):
     def tx_entry(self, queue: int) -> BurstEntry | None:
         """Pass it on."""
         return self.inner.tx_entry(queue)
+
+    def recipe(self, direction: str, queue: int) -> Recipe | None:
+        """Return none: another process would go past the decorator."""
+        return None
 
     def link(self) -> Link:
         """Pass it on."""

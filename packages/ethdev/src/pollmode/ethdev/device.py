@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from pollmode.eal.errors import DeviceFault, UnsupportedError
 
-from .types import BurstEntry, DeviceInfo, Link, PortConfig, QueueConfig, QueueCount, Stats
+from .types import BurstEntry, DeviceInfo, Link, PortConfig, QueueConfig, QueueCount, Recipe, Stats
 
 if TYPE_CHECKING:
     from pollmode.eal.devargs import Devargs
@@ -99,6 +99,14 @@ class Device(ABC):
     @abstractmethod
     def tx_entry(self, queue: int) -> BurstEntry | None:
         """Return the transmit function of a queue; see `rx_entry`."""
+
+    def recipe(self, direction: str, queue: int) -> Recipe | None:
+        """Return what the function of a queue ("rx" or "tx") is made of in a secondary process, None where it can't be.
+
+        It can where the function uses nothing but the environment's memory, and leaves nothing there that its death in
+        the midst of it would break: no claim on a ring that several use. The driver's `callbacks` has the factory.
+        """
+        return None
 
     @abstractmethod
     def link(self) -> Link:

@@ -179,8 +179,8 @@ class Port(PortFilters):
     def stop(self) -> None:
         """End moving packets; the queues stay set up. Lcores are out of the driver's functions before it stops."""
         self._require("stop", State.STARTED)
+        self._slots.close_all()  # refused while a queue is lent
         self.state = State.STOPPED
-        self._slots.close_all()
         self.device.stop()
 
     def close(self) -> None:
@@ -344,6 +344,7 @@ class Port(PortFilters):
         Raises ConfigError when it was not made around this port's device.
         """
         self._require("put a device around", *_ALIVE)
+        self._slots.require_home()
         if decorator.inner is not self.device:
             raise ConfigError(f"{self._where}: another device was put around it meanwhile; make it around that one")
         self.device = decorator
@@ -357,9 +358,30 @@ class Port(PortFilters):
         """Undo `put_around`; a started port goes on. Raises ConfigError when it is not the outermost device."""
         if self.device is not decorator:
             raise ConfigError(f"{self._where}: another device is around it; take that one off first")
+        self._slots.require_home()
         self.device = decorator.inner
         self._slots.refresh()
         decorator.taken_off()
+
+    # Queues that another process uses.
+
+    def lend(self, direction: str, queue: int, user: object) -> None:
+        """Let a running queue ("rx" or "tx") do nothing here while `user`, another process, moves its packets.
+
+        Returns when no lcore is inside its function. Until it is back the port can't be stopped or reset. Raises
+        ConfigError for a queue that does not run or is lent already.
+        """
+        self._require_started("lend a queue", direction, queue)
+        self._slots.lend((direction, queue), user)
+
+    def take_back(self, user: object, direction: str | None = None, queue: int = 0) -> None:
+        """Use a queue again that was lent to `user`, or every one of them; `user` is out of its function."""
+        self._slots.take_back(user, None if direction is None else (direction, queue))
+
+    def set_link(self, up: bool) -> None:
+        """Take the link up or down administratively; ConfigError while a queue is lent."""
+        self._slots.require_home()
+        super().set_link(up)
 
     # Packets, from the interpreter.
 

@@ -17,6 +17,7 @@ from .dispatch import Dispatch, receive_once, send_once
 from .entries import nothing
 from .events import EventCallback, Events, Listener
 from .layout import MAX_PORTS
+from .multiprocess.lending import Lending
 from .port import Port, State
 from .types import Event
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from .device import Device
 
-__all__ = ["Ports"]
+__all__ = ["Ports", "open_ports"]
 
 log = logs.get("lib.ethdev")
 
@@ -49,6 +50,8 @@ class Ports:
         mbuf_telemetry.register(environment.telemetry, environment.memory)
         telemetry.register(environment.telemetry, self)
         self._captures = RemoteCaptures(self)
+        if environment.secondaries is not None:
+            Lending(self, environment.secondaries)
 
     @property
     def dispatch(self) -> int:
@@ -138,7 +141,12 @@ class Ports:
             self._watch = Watch(self, seconds)
 
     def close(self) -> None:
-        """End captures; stop, close and remove every port; the first error is raised when all were tried."""
+        """Send secondary processes away, end captures; stop, close and remove every port.
+
+        The first error is raised when all were tried.
+        """
+        if self.environment.secondaries is not None:
+            self.environment.secondaries.send_away()
         self._captures.close()
         if self._watch is not None:
             self._watch.end()
@@ -176,6 +184,15 @@ class Ports:
     def _lcore(self) -> int:
         address: int = self.environment.lcores.control.address
         return address
+
+
+def open_ports(environment: Environment) -> Ports:
+    """Return the ports of a process: an empty table to fill, in a secondary process that of the primary's ports."""
+    if environment.primary is None:
+        return Ports(environment)
+    from .multiprocess.secondary import SecondaryPorts
+
+    return SecondaryPorts(environment)
 
 
 class Watch:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterable
+
+from pollmode.eal.errors import ConfigError
 
 from .dispatch import Dispatch
 from .entries import Added, Entry, nothing, wrap
@@ -34,6 +37,7 @@ class PortSlots:
         self._added: dict[Queue, list[Added]] = {}
         self._entries: dict[Queue, Entry] = {}
         self._made_of: dict[Queue, Recipe] = {}
+        self._lent: dict[Queue, object] = {}
         self._silent = False
         self._replaced: list[Entry] = []  # an lcore may be inside them
 
@@ -44,14 +48,16 @@ class PortSlots:
             self._publish(queues)
 
     def close(self, queues: list[Queue]) -> None:
-        """Let these queues do nothing."""
+        """Let these queues do nothing. Raises ConfigError when one is lent."""
         with self._lock:
+            self._require_home(queues)
             self._open.difference_update(queues)
             self._publish(queues)
 
     def close_all(self) -> None:
-        """Let all queues do nothing."""
+        """Let all queues do nothing. Raises ConfigError when one is lent."""
         with self._lock:
+            self._require_home(self._lent)
             queues, self._open = self._open, set()
             self._publish(queues)
 
@@ -60,10 +66,37 @@ class PortSlots:
         return (direction, queue) in self._open
 
     def silence(self, silent: bool) -> None:
-        """Let all open queues do nothing for a while, or speak again."""
+        """Let all open queues do nothing for a while, or speak again. Raises ConfigError when one is lent."""
         with self._lock:
+            self._require_home(self._lent)
             self._silent = silent
             self._publish(self._open)
+
+    def require_home(self) -> None:
+        """Raise ConfigError when a queue is lent."""
+        with self._lock:
+            self._require_home(self._lent)
+
+    def lend(self, queue: Queue, user: object) -> None:
+        """Let an open queue do nothing here while another process uses it.
+
+        Raises ConfigError when it is not open or lent already.
+        """
+        with self._lock:
+            self._require_home([queue])
+            if queue not in self._open or self._silent:
+                told = f"port {self._port}: {_text(queue)} is not running"
+                raise ConfigError(f"{told}; start the port and the queue first")
+            self._lent[queue] = user
+            self._publish([queue])
+
+    def take_back(self, user: object, queue: Queue | None = None) -> None:
+        """Use a queue again that was lent to `user`, or all of them."""
+        with self._lock:
+            back = [each for each, its in self._lent.items() if its is user and queue in (None, each)]
+            for each in back:
+                del self._lent[each]
+            self._publish(back)
 
     def refresh(self) -> None:
         """Ask the driver again for the functions of the open queues and swap those that changed."""
@@ -101,12 +134,23 @@ class PortSlots:
             self._dispatch.quiesce()  # only now may what was replaced be forgotten
             self._replaced.clear()
 
+    def _require_home(self, queues: Iterable[Queue]) -> None:
+        for queue in queues:
+            if queue in self._lent:
+                told = f"port {self._port}: {_text(queue)} is used by {self._lent[queue]}"
+                raise ConfigError(f"{told}; end that process, or stop the queue there first", errno=errno.EBUSY)
+
     def _recipe(self, queue: Queue) -> Recipe:
-        given = self._given(*queue) if queue in self._open and not self._silent else None
+        speaks = queue in self._open and queue not in self._lent and not self._silent
+        given = self._given(*queue) if speaks else None
         return (given, tuple(self._added.get(queue, ()))) if given else _NOTHING
 
 
 _NOTHING: Recipe = (None, ())
+
+
+def _text(queue: Queue) -> str:
+    return f"{queue[0].capitalize()} queue {queue[1]}"
 
 
 def _made(queue: Queue, recipe: Recipe) -> Entry:

@@ -28,6 +28,7 @@ __all__ = [
     "QueueConfig",
     "QueueCount",
     "QueueInfo",
+    "Recipe",
     "Stats",
 ]
 
@@ -52,6 +53,18 @@ class BurstEntry(NamedTuple):
     """What a driver hands ethdev for one queue: the function, and the address passed to it as `queue`."""
 
     callback: BurstCallback
+    queue_address: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What another process makes a queue's function of: the name of a factory of the driver, and its arguments.
+
+    The queue's record, and whatever its words lead to, is in the environment's memory.
+    """
+
+    factory: str
+    arguments: tuple[bool | int | str, ...]
     queue_address: int
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,13 +36,37 @@ from pollmode.mbuf.layout import (
 if TYPE_CHECKING:
     from pollmode.eal.memory import Memory, Memzone
 
-__all__ = ["Audit", "Mempool", "create", "find", "get", "put"]
+__all__ = ["Audit", "Mempool", "create", "find", "get", "lookup", "lookup_all", "put"]
 
+ZONE: Final = "MP_"
+"""How the names of pools' zones begin."""
 DEFAULT_CACHE_SIZE: Final = 256
 
 Words = Sequence[int] | npt.NDArray[np.int64]
 
 _live: dict[int, Mempool] = {}
+
+
+class Parts(NamedTuple):
+    """What a pool is made of: the zones of its record and of its elements, and the ring of those that are free."""
+
+    record: Memzone
+    elements: Memzone
+    ring: rings.Ring
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many elements of what size a pool has, and how many an lcore keeps."""
+
+    count: int
+    element_size: int
+    cache_size: int
+
+    @property
+    def cache_stride(self) -> int:
+        """Bytes between two lcores' caches."""
+        return CACHE_SLOTS + _round_up(2 * 8 * self.cache_size) if self.cache_size else 0
 
 
 @dataclass(frozen=True)
@@ -67,37 +91,30 @@ class Audit:
 class Mempool:
     """A pool of `count` elements of `element_size` bytes; `address` is what compiled code works with.
 
-    Made by `create`, or by `pollmode.mbuf.create_pool` as a pool of mbufs.
+    Made by `create`, or by `pollmode.mbuf.create_pool` as a pool of mbufs; found by `lookup`.
     """
 
-    def __init__(self, memory: Memory, name: str, count: int, element_size: int, cache_size: int) -> None:
+    def __init__(self, memory: Memory, name: str, shape: Shape, parts: Parts) -> None:
         self.name = name
-        self.count = count
-        self.element_size = element_size
-        self.cache_size = cache_size
+        self.count = shape.count
+        self.element_size = shape.element_size
+        self.cache_size = shape.cache_size
         self.holds_mbufs = False
         self.data_room = 0
         self.private_size = 0
         self._memory = memory
-        self._stride = _stride(element_size)
-        self._cache_stride = CACHE_SLOTS + _round_up(2 * 8 * cache_size) if cache_size else 0
-        zones: list[Memzone] = []
-        try:
-            record_size = MEMPOOL.itemsize + MAX_LCORE * self._cache_stride + CACHE.itemsize
-            zones.append(memory.reserve(f"MP_{name}", record_size))
-            zones.append(memory.reserve(f"MP_{name}_0", count * self._stride))
-            self._ring = rings.create(memory, f"MP_{name}", count, exact=True)
-        except BaseException:
-            for zone in zones:
-                memory.free(zone)
-            raise
-        self._zone, self._elements = zones
+        self._stride = _stride(shape.element_size)
+        self._cache_stride = shape.cache_stride
+        self._zone, self._elements, self._ring = parts
         self.address: int = self._zone.address
+        _live[self.address] = self
+
+    def write(self) -> None:
+        """Write everything that stands in a new pool, and put all elements into its ring. For `create`."""
         self._write_record()
         self._write_headers()
         self._write_caches()
         self._ring.enqueue(self.elements())
-        _live[self.address] = self
 
     def _write_record(self) -> None:
         record = self.record()
@@ -217,8 +234,12 @@ class Mempool:
         return Audit(self.count, len(kept["ring"]), self._cache_lengths())
 
     def free(self) -> None:
-        """Give the memory back; elements that are out become invalid. Raises ConfigError when that was done before."""
+        """Give the memory back; elements that are out become invalid. Raises ConfigError when that was done before.
+
+        Raises ConfigError too in a secondary process.
+        """
         self.record()
+        self._memory.require_own(f"mempool {self.name}", "freed")
         del _live[self.address]
         self.address = 0
         self._ring.free()
@@ -249,7 +270,45 @@ def create(memory: Memory, name: str, count: int, *, element_size: int, cache_si
             f"mempool {name}: cache size {cache_size} is not between 0 and {largest}: at most {CACHE_MAX_SIZE}, and one"
             f" and a half times the cache is at most the {count} elements"
         )
-    return Mempool(memory, name, count, element_size, cache_size)
+    memory.require_own(f"mempool {name}", "made")
+    shape = Shape(count, element_size, cache_size)
+    pool = Mempool(memory, name, shape, _reserve(memory, name, shape))
+    pool.write()
+    return pool
+
+
+def _reserve(memory: Memory, name: str, shape: Shape) -> Parts:
+    """Reserve what a pool needs, or nothing."""
+    with contextlib.ExitStack() as undo:
+        size = MEMPOOL.itemsize + MAX_LCORE * shape.cache_stride + CACHE.itemsize
+        record = memory.reserve(f"{ZONE}{name}", size)
+        undo.callback(memory.free, record)
+        elements = memory.reserve(f"{ZONE}{name}_0", shape.count * _stride(shape.element_size))
+        undo.callback(memory.free, elements)
+        ring = rings.create(memory, f"{ZONE}{name}", shape.count, exact=True)
+        undo.pop_all()
+    return Parts(record, elements, ring)
+
+
+def lookup(memory: Memory, name: str) -> Mempool:
+    """Return a pool that is there, whichever process made it (rte_mempool_lookup). Raises ConfigError."""
+    zone = memory.lookup(f"{ZONE}{name}")
+    known = _live.get(zone.address)
+    if known is not None and known.live:
+        return known
+    record = zone.array(MEMPOOL)[0]
+    shape = Shape(*(int(record[field]) for field in ("count", "element_size", "cache_size")))
+    pool = Mempool(memory, name, shape, Parts(zone, memory.lookup(f"{ZONE}{name}_0"), rings.lookup(memory, zone.name)))
+    pool.data_room, pool.private_size = int(record["data_room"]), int(record["private_size"])
+    pool.holds_mbufs = bool(record["rearm"])
+    return pool
+
+
+def lookup_all(memory: Memory) -> list[Mempool]:
+    """Return every pool in a memory: what has a record, and a ring of its name."""
+    names = {zone.name for zone in memory.zones()}
+    pools = [name for name in names if name.startswith(ZONE) and f"{rings.ZONE}{name}" in names]
+    return [lookup(memory, name.removeprefix(ZONE)) for name in sorted(pools)]
 
 
 def find(address: int) -> Mempool | None:

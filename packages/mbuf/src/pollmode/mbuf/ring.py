@@ -56,11 +56,12 @@ from pollmode.mbuf.layout import (
 )
 
 if TYPE_CHECKING:
-    from pollmode.eal.memory import Memory
+    from pollmode.eal.memory import Memory, Memzone
 
 __all__ = [
     "Ring",
     "create",
+    "lookup",
     "ring_count",
     "ring_dequeue",
     "ring_dequeue_bulk",
@@ -71,6 +72,8 @@ __all__ = [
     "ring_free_count",
 ]
 
+ZONE: Final = "RG_"
+"""How the names of rings' zones begin."""
 SPINS_UNTIL_YIELD: Final = 256
 """A pause is some 50 cycles: a wait of more than 10 us means that the other one isn't running."""
 
@@ -238,14 +241,13 @@ class Ring:
     `len(ring)` is the number of words in it. Made by `create`.
     """
 
-    def __init__(self, memory: Memory, name: str, slots: int, capacity: int, flags: int) -> None:
+    def __init__(self, memory: Memory, name: str, zone: Memzone) -> None:
+        """Take the zone of a ring that is there."""
         self.name = name
-        self.capacity = capacity
         self._memory = memory
-        self._zone = memory.reserve(f"RG_{name}", RING_WORDS + 8 * slots, RING_ALIGN)
-        self.address: int = self._zone.address
-        record = self._zone.array(RING)[0]
-        record["slots"], record["mask"], record["capacity"], record["flags"] = slots, slots - 1, capacity, flags
+        self._zone = zone
+        self.address: int = zone.address
+        self.capacity = int(zone.array(RING)[0]["capacity"])
 
     def __len__(self) -> int:
         record = self._record()
@@ -285,6 +287,7 @@ class Ring:
     def free(self) -> None:
         """Give the memory back; what is in the ring is forgotten. Raises ConfigError when that was done before."""
         self._record()
+        self._memory.require_own(f"ring {self.name}", "freed")
         self.address = 0
         self._memory.free(self._zone)
 
@@ -332,5 +335,16 @@ def create(
                 f"ring {name}: count {count} is not a power of two between 2 and {RING_MAX_SLOTS}; exact=True takes any"
             )
         slots, capacity = count, count - 1
-    flags = (RING_SINGLE_PRODUCER if single_producer else 0) | (RING_SINGLE_CONSUMER if single_consumer else 0)
-    return Ring(memory, name, slots, capacity, flags)
+    memory.require_own(f"ring {name}", "made")
+    zone = memory.reserve(f"{ZONE}{name}", RING_WORDS + 8 * slots, RING_ALIGN)
+    record = zone.array(RING)[0]
+    record["slots"], record["mask"], record["capacity"] = slots, slots - 1, capacity
+    record["flags"] = (RING_SINGLE_PRODUCER if single_producer else 0) | (
+        RING_SINGLE_CONSUMER if single_consumer else 0
+    )
+    return Ring(memory, name, zone)
+
+
+def lookup(memory: Memory, name: str) -> Ring:
+    """Return a ring that is there, whichever process made it (rte_ring_lookup). Raises ConfigError."""
+    return Ring(memory, name, memory.lookup(f"{ZONE}{name}"))
