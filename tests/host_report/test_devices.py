@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pollmode.bus_vdev import Registry
 from pollmode.host_report import Host, Verdict, why_no_ports
-from pollmode.host_report.devices import PciDevice, pci_devices
+from pollmode.host_report.pci_devices import NET, pci_devices
 from pollmode.host_report.testing import FakeHost
 
 
@@ -15,18 +15,18 @@ def test_network_devices_alone_are_listed(host: FakeHost) -> None:
     host.add_pci("0000:04:00.0", "15ad:07b0", "0x020000")
     host.add_pci("0000:05:00.0", "15b3:1017", "0x020700", "mlx5_core")
     host.add_pci("0000:06:00.0", "1af4:1110", "0x050000")
-    assert pci_devices(host) == [
-        PciDevice("0000:03:00.0", "8086:1533", "igb", ("eth0",)),
-        PciDevice("0000:04:00.0", "15ad:07b0", "", ()),
-        PciDevice("0000:05:00.0", "15b3:1017", "mlx5_core", ()),
-        PciDevice("0000:06:00.0", "1af4:1110", "", ()),
+    assert [(str(device), device.class_code) for device in pci_devices(host, NET)] == [
+        ("0000:03:00.0 8086:1533 (eth0), igb", "020000"),
+        ("0000:04:00.0 15ad:07b0, no driver", "020000"),
+        ("0000:05:00.0 15b3:1017, mlx5_core", "020700"),
+        ("0000:06:00.0 1af4:1110, no driver", "050000"),
     ]
 
 
 def test_the_interface_of_a_virtio_device_stands_a_level_lower(host: FakeHost) -> None:
     host.add_pci("0000:00:03.0", "1af4:1041", "0x020000", "virtio-pci")
     host.folder("/sys/bus/pci/devices/0000:00:03.0/virtio2/net/ens3")
-    assert str(pci_devices(host)[0]) == "0000:00:03.0 1af4:1041 (ens3), virtio-pci"
+    assert str(pci_devices(host, NET)[0]) == "0000:00:03.0 1af4:1041 (ens3), virtio-pci"
 
 
 def test_each_device_says_why_it_is_not_taken_and_what_to_do_instead(host: FakeHost, look) -> None:

@@ -20,10 +20,14 @@ OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO
 """What printing fails with: no reader, no room, no terminal."""
 
 
-def run(command: Callable[[], int], *, trace: bool = False) -> int:
+RTE_EXIT = "EAL: Error - exiting with code: 1\n  Cause: {}"
+"""How DPDK's applications tell why they end; its Python tools print one line."""
+
+
+def run(command: Callable[[], int], *, trace: bool = False, form: str = RTE_EXIT) -> int:
     """Run a command and return its exit code: its own, 1 after a PollmodeError, 141 when nobody reads its output.
 
-    The error is printed as DPDK's rte_exit prints it; `trace` adds where it was raised. An output that is full is such
+    The error is printed in `form`, DPDK's rte_exit's; `trace` adds where it was raised. An output that is full is such
     an error; one whose reader has ended (`| head -1`) ends the command without a word, as SIGPIPE would; one that was
     closed before the start is /dev/null.
     """
@@ -32,7 +36,7 @@ def run(command: Callable[[], int], *, trace: bool = False) -> int:
         try:
             code = command()
         except PollmodeError as error:
-            code = _fail(str(error), trace=trace)
+            code = _fail(str(error), form, trace=trace)
         sys.stdout.flush()
         return code
     except OSError as error:
@@ -42,10 +46,10 @@ def run(command: Callable[[], int], *, trace: bool = False) -> int:
         if error.errno == errno.EPIPE:
             _silence(2)
             return UNREAD
-        return _fail(f"cannot write the output: {error.strerror}")
+        return _fail(f"cannot write the output: {error.strerror}", form)
 
 
-def _fail(cause: str, *, trace: bool = False) -> int:
+def _fail(cause: str, form: str, *, trace: bool = False) -> int:
     """Tell why the command ends, on standard error and behind all that it printed; return exit code 1."""
     try:
         sys.stdout.flush()
@@ -54,7 +58,7 @@ def _fail(cause: str, *, trace: bool = False) -> int:
     try:
         if trace:
             traceback.print_exc()
-        print(f"EAL: Error - exiting with code: 1\n  Cause: {cause}", file=sys.stderr)
+        print(form.format(cause), file=sys.stderr)
     except OSError:
         _silence(2)
     return 1

@@ -4,63 +4,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from pollmode.host_report.finding import Finding, green, yellow
 from pollmode.host_report.host import Host
 from pollmode.host_report.mending import AS_ROOT
+from pollmode.host_report.pci_devices import NET, PciDevice, pci_devices
 from pollmode.host_report.permissions import has_capability
 
-__all__ = ["PciDevice", "interfaces", "pci", "pci_devices", "why_no_ports"]
+__all__ = ["interfaces", "pci", "why_no_ports"]
 
-PCI = "/sys/bus/pci/devices"
-NET = "/sys/class/net"
-NETWORK_CLASS = 0x02  # PCI Code and ID Assignment, 1.3
-AVP = "1af4:1110"  # a network device that says it is memory; DPDK lists it so too
+INTERFACES = "/sys/class/net"
 ETHERNET, LOOPBACK = 1, 772  # linux/if_arp.h
 AF_PACKET = "net_af_packet"
 SURE_PORT = "testpmd --vdev net_null0 ..."
 """A command that has a port on every machine."""
 
 
-@dataclass(frozen=True)
-class PciDevice:
-    """A network device on the PCI bus: address, "vendor:device", the kernel's driver or "", its interfaces."""
-
-    address: str
-    ids: str
-    driver: str
-    interfaces: tuple[str, ...]
-
-    def __str__(self) -> str:
-        names = f" ({', '.join(self.interfaces)})" if self.interfaces else ""
-        return f"{self.address} {self.ids}{names}, {self.driver or 'no driver'}"
-
-
-def pci_devices(host: Host) -> list[PciDevice]:
-    """Return the network devices on the PCI bus in order of address."""
-    found = []
-    for address in host.names(PCI):
-        folder = f"{PCI}/{address}"
-        ids = ":".join(f"{host.number(f'{folder}/{name}') or 0:04x}" for name in ("vendor", "device"))
-        if (host.number(f"{folder}/class") or 0) >> 16 != NETWORK_CLASS and ids != AVP:
-            continue
-        names = [*host.names(f"{folder}/net")]
-        for child in host.names(folder):  # virtio's interface stands one level lower
-            if child.startswith("virtio"):
-                names += host.names(f"{folder}/{child}/net")
-        found.append(PciDevice(address, ids, host.link(f"{folder}/driver"), tuple(names)))
-    return found
-
-
 def _usable(host: Host) -> list[str]:
     """Return the interfaces that packet sockets can serve: Ethernet and loopback, those that are up first."""
-    names = [name for name in host.names(NET) if host.number(f"{NET}/{name}/type") in (ETHERNET, LOOPBACK)]
+    names = [
+        name for name in host.names(INTERFACES) if host.number(f"{INTERFACES}/{name}/type") in (ETHERNET, LOOPBACK)
+    ]
     return sorted(names, key=lambda name: (not _is_up(host, name), name == "lo", name))
 
 
 def _is_up(host: Host, name: str) -> bool:
-    return bool((host.number(f"{NET}/{name}/flags") or 0) & 1)  # linux/if.h: IFF_UP
+    return bool((host.number(f"{INTERFACES}/{name}/flags") or 0) & 1)  # linux/if.h: IFF_UP
 
 
 def _instead(host: Host, device: PciDevice) -> str:
@@ -81,7 +50,7 @@ def _why_not(device: PciDevice) -> str:
 
 def pci(host: Host) -> Iterator[Finding]:
     """Say of each network device on the PCI bus why it is not taken."""
-    devices = pci_devices(host)
+    devices = pci_devices(host, NET)
     if not devices:
         yield green("no network device on the PCI bus")
     for device in devices:
@@ -108,7 +77,7 @@ def why_no_ports(host: Host | None = None) -> list[str]:
     Each text is one line; without `host` it is about this machine.
     """
     there = host or Host()
-    lines = [_why_not(device) for device in pci_devices(there)]
+    lines = [_why_not(device) for device in pci_devices(there, NET)]
     lines += [finding.text for finding in interfaces(there)]
     drivers = ", ".join(there.vdev_drivers()) or "none is installed"
     lines += [f"virtual devices are made when --vdev names them: {drivers}"]

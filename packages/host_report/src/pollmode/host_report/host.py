@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from pollmode.eal import hugepages
 from pollmode.eal.cache_folder import cache_base, sources_digest
 from pollmode.eal.hugepages import HugepagePool, Mount
 from pollmode.eal.runtime import runtime_base
+from pollmode.host_report.routes import routed_interfaces
 
 __all__ = ["Host"]
 
@@ -76,6 +79,13 @@ class Host:
         except OSError:
             return ""
 
+    def folder_named(self, name: str, top: str) -> str:
+        """Return the first folder of a name below another one, outer ones first; "" when there is none."""
+        for parent, folders, _ in os.walk(self.at(top)):
+            if name in folders:
+                return f"/{Path(parent, name).relative_to(self.root)}"
+        return ""
+
     def module(self, name: str) -> bool:
         """Whether a kernel module is loaded, or built in and seen in /sys/module."""
         return self.exists(f"/sys/module/{name}")
@@ -105,7 +115,27 @@ class Host:
         except (OSError, StopIteration):
             return None
 
-    # What is no file
+    # What is no file, and what changes the machine
+
+    def put(self, path: str, text: str) -> None:
+        """Write to a file of the kernel, which must be there, in one go. Raises OSError as the kernel answers."""
+        fd = os.open(self.at(path), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+    def run(self, words: Sequence[str]) -> str:
+        """Run a program and return "", or in one line why it failed."""
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+        except OSError as error:
+            return f"{words[0]}: {error.strerror}"
+        return "" if not done.returncode else " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+
+    def routed_interfaces(self) -> frozenset[str]:
+        """Return the interfaces that the routing table names."""
+        return routed_interfaces()
 
     def may(self, path: str, mode: int) -> bool:
         """Whether this process may use a path so; `mode` is of os.access."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pollmode.eal.hugepages import HugepagePool, format_size
 from pollmode.host_report.finding import Finding, green, red, yellow
 from pollmode.host_report.host import Host
+from pollmode.host_report.hugepage_counts import hugepage_counts
 
 __all__ = ["NEEDED", "hugepages", "hugetlbfs", "limits", "memory"]
 
@@ -21,7 +22,6 @@ ADDRESSES = 5 << 30
 """Bytes of addresses that the demonstration takes: the region once for each side, libraries, stacks of threads."""
 HUGE = 1 << 30
 """Bytes of free hugepages at which a start without -m takes some: twice eal.backing.LEAST_HUGE."""
-NODES = "/sys/devices/system/node"
 
 
 def memory(host: Host) -> Iterator[Finding]:
@@ -95,22 +95,17 @@ def _told(host: Host, pool: HugepagePool) -> str:
 
 def _nodes(host: Host, pool: HugepagePool) -> Iterator[Finding]:
     """A node without hugepages of its own reaches for those of another, across the sockets."""
-    there = {}
-    for node in host.names(NODES):
-        if pages := host.number(f"{NODES}/{node}/hugepages/{_folder(pool)}/nr_hugepages"):
-            there[node] = pages
-        elif host.exists(f"{NODES}/{node}/hugepages"):
-            there[node] = 0
+    there = [count for count in hugepage_counts(host) if count.node is not None and count.size * 1024 == pool.page_size]
     if len(there) < 2:
         return
-    text = ", ".join(f"{node} {pages}" for node, pages in there.items())
-    empty = [node for node, pages in there.items() if not pages]
-    if not empty:
-        yield green(f"{format_size(pool.page_size)} by NUMA node: {text}")
-        return
-    share = max(there.values()) // 2
-    where = f"{NODES}/{empty[0]}/hugepages/{_folder(pool)}/nr_hugepages"
-    yield yellow(f"{format_size(pool.page_size)} by NUMA node: {text}", f"echo {share} | sudo tee {where}")
+    by_node = ", ".join(f"node{count.node} {count.pages}" for count in there)
+    text = f"{format_size(pool.page_size)} by NUMA node: {by_node}"
+    empty = [count for count in there if not count.pages]
+    if empty:
+        share = max(count.pages for count in there) // 2
+        yield yellow(text, f"echo {share} | sudo tee {empty[0].path}")
+    else:
+        yield green(text)
 
 
 def hugetlbfs(host: Host) -> Iterator[Finding]:

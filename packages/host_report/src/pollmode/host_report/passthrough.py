@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 from pollmode.host_report.finding import Finding, counted, green, yellow
 from pollmode.host_report.host import Host
+from pollmode.host_report.kernel_modules import driver_there
 from pollmode.host_report.mending import kernel_argument, load_module
+from pollmode.host_report.pci_devices import NO_IOMMU
 
 __all__ = ["iommu", "uio", "vfio"]
 
-NO_IOMMU = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
 ONLY_PCI = "only PCI devices need it"
 
 
@@ -44,7 +45,7 @@ def _without_iommu(host: Host) -> str:
 
 def vfio(host: Host) -> Iterator[Finding]:
     """Say whether VFIO is there and which of its groups this process may open."""
-    if not (host.module("vfio_pci") or host.exists("/sys/bus/pci/drivers/vfio-pci")):
+    if not driver_there(host, "vfio-pci"):
         yield yellow(f"vfio-pci is not loaded: {ONLY_PCI}", load_module(host, "vfio-pci"))
         return
     unsafe = host.text(NO_IOMMU) in ("Y", "1")
@@ -58,11 +59,11 @@ def vfio(host: Host) -> Iterator[Finding]:
 
 def uio(host: Host) -> Iterator[Finding]:
     """Say whether UIO, the older way, is there."""
-    loaded = [name for name in ("uio_pci_generic", "igb_uio") if host.module(name)]
+    loaded = [name for name in ("uio_pci_generic", "igb_uio") if driver_there(host, name)]
     devices = [name for name in host.names("/dev") if name.startswith("uio")]
     if loaded:
         yield green(f"{', '.join(loaded)} loaded, devices: {', '.join(devices) or 'none'}")
-    elif host.module("vfio_pci") or host.exists("/sys/bus/pci/drivers/vfio-pci"):
+    elif driver_there(host, "vfio-pci"):
         yield green("not loaded, VFIO is there")
     else:
         yield yellow(f"neither uio_pci_generic nor igb_uio is loaded: {ONLY_PCI}", load_module(host, "uio_pci_generic"))

@@ -30,6 +30,7 @@ class FakeHost(Host):
         self.system_facts = ("Linux", "6.12.0", "x86_64")
         self.python_facts = ("CPython", "3.11.9", "python3")
         self.libraries = {"numba": "0.68.1", "numpy": "2.4.0"}
+        self.routed: set[str] = set()
         self.drivers = ["net_af_packet", "net_null", "net_ring", "net_vhost", "net_virtio_user"]
         self.digest = "5e1f"
 
@@ -62,16 +63,47 @@ class FakeHost(Host):
             raise ValueError(f"{path} does not hold {old!r}")
         self.at(path).write_text(before.replace(old, new))
 
-    def add_pci(self, address: str, ids: str, class_code: str, driver: str = "", interface: str = "") -> None:
-        """Put a device on the PCI bus."""
+    def add_pci(
+        self,
+        address: str,
+        ids: str,
+        class_code: str,
+        driver: str = "",
+        interface: str = "",
+        *,
+        node: int = -1,
+        group: str = "",
+    ) -> None:
+        """Put a device on the PCI bus, as sysfs shows it and lspci wants it."""
         folder = f"/sys/bus/pci/devices/{address}"
         vendor, device = ids.split(":")
-        for name, value in (("vendor", f"0x{vendor}"), ("device", f"0x{device}"), ("class", class_code)):
+        code = f"{int(class_code, 16):06x}"
+        files: dict[str, str | int] = {"vendor": f"0x{vendor}", "device": f"0x{device}", "class": f"0x{code}"}
+        files |= {"numa_node": node, "irq": 11, "driver_override": "(null)"}
+        files |= {"subsystem_vendor": "0x0000", "subsystem_device": "0x0000"}
+        kind = f"bc{code[:2].upper()}sc{code[2:4].upper()}i{code[4:].upper()}"
+        files["modalias"] = f"pci:v0000{vendor.upper()}d0000{device.upper()}sv00000000sd00000000{kind}"
+        for name, value in files.items():
             self.write(f"{folder}/{name}", value)
+        self.write(f"{folder}/resource", "\n".join(["0x0000000000000000 0x0000000000000000 0x0000000000000000"] * 13))
+        header = bytes.fromhex(vendor)[::-1] + bytes.fromhex(device)[::-1] + bytes(4) + bytes(1)
+        self.at(f"{folder}/config").write_bytes((header + bytes.fromhex(code)[::-1]).ljust(64, b"\0"))
         if driver:
             self.link_to(f"{folder}/driver", f"../../../../bus/pci/drivers/{driver}")
+            self.add_driver(driver)
+        if group:
+            self.link_to(f"{folder}/iommu_group", f"../../../../kernel/iommu_groups/{group}")
+            self.folder(f"/sys/kernel/iommu_groups/{group}/devices/{address}")
         if interface:
             self.folder(f"{folder}/net/{interface}")
+
+    def add_driver(self, name: str) -> None:
+        """Load a PCI driver; its module has the same name."""
+        folder = f"/sys/bus/pci/drivers/{name}"
+        for file in ("bind", "unbind", "new_id"):
+            if not self.exists(f"{folder}/{file}"):
+                self.write(f"{folder}/{file}", "")
+        self.folder(f"/sys/module/{name.replace('-', '_')}")
 
     def add_process(self, pid: int, *words: str, memory: str = "") -> None:
         """Run a process; `memory` is what the kernel calls its memory."""
@@ -90,6 +122,10 @@ class FakeHost(Host):
     def hugetlbfs_mounts(self) -> list[Mount]:
         """Return what `mounts` says."""
         return self.mounts
+
+    def routed_interfaces(self) -> frozenset[str]:
+        """Return what `routed` says."""
+        return frozenset(self.routed)
 
     @property
     def system(self) -> tuple[str, str, str]:
@@ -167,7 +203,7 @@ def _add_process_files(host: FakeHost) -> None:
         "Max locked memory         unlimited            unlimited            bytes\n"
         "Max address space         unlimited            unlimited            bytes",
     )
-    host.write("/proc/meminfo", "MemTotal:       16384000 kB\nMemAvailable:   12582912 kB")
+    host.write("/proc/meminfo", "MemTotal:       16384000 kB\nMemAvailable:   12582912 kB\nHugepagesize:       2048 kB")
     host.write("/proc/stat", "cpu  1000 0 500 90000 10 0 20 0 0 0")
     host.write("/proc/misc", "200 tun\n238 vhost-net\n196 vfio")
     for path in ("/proc/modules", "/proc/net/packet", "/proc/net/unix", "/dev/net/tun"):
@@ -196,8 +232,8 @@ def _add_hugepages(host: FakeHost) -> None:
 
 
 def _add_passthrough(host: FakeHost) -> None:
-    for path in ("/sys/kernel/iommu_groups/0", "/sys/kernel/iommu_groups/1", "/sys/module/vfio_pci"):
-        host.folder(path)
+    for path in ("kernel/iommu_groups/0", "kernel/iommu_groups/1", "class/iommu/dmar0", "module/vfio_pci"):
+        host.folder(f"/sys/{path}")
     host.write("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "N")
     for name in ("vfio", "12"):
         host.write(f"/dev/vfio/{name}", "")

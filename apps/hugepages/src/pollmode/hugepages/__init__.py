@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reserves, shows and mounts hugepages, as dpdk-hugepages.py does."""
