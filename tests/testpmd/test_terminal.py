@@ -151,6 +151,7 @@ def piped(commands: str, *app: str, ports: int = 1) -> str:
         input=commands,
         capture_output=True,
         text=True,
+        errors="surrogatepass",
         timeout=COLD,
         check=False,
     )
@@ -163,6 +164,19 @@ def test_a_pipe_is_shown_its_lines_and_ends_with_its_input() -> None:
     assert "testpmd> set burst 8\nNumber of packets per burst set to 8\n" in printed
     assert "testpmd> nonsense\nCommand not found\ntestpmd> set burst 9\n" in printed
     assert "Shutting down port 0...\n" in printed
+    assert printed.endswith("\nBye...\n")
+
+
+def test_nothing_that_comes_through_a_pipe_ends_the_session() -> None:
+    odd = ["", "\t ", "\x00", "\x1b[A", "\x03", "\x04", "show port\x7f", "\ud800 \u2028", "set burst 8\r"]
+    long = ["x" * 200, f"load {'x' * 65530}", "quit" * 50000, "set burst 9"]
+    printed = piped("\n".join([*odd, *long, *["set burst 10"] * 3000, "set burst 11"]))
+    assert printed.count("Command not found\n") == 6
+    assert printed.count("Bad arguments\n") == 2
+    assert printed.count("# a line of more than 65536 bytes was left out\n") == 1
+    assert "set burst 8\nNumber of packets per burst set to 8\n" in printed
+    assert printed.count("Number of packets per burst set to 10\n") == 3000
+    assert "Number of packets per burst set to 11\n" in printed
     assert printed.endswith("\nBye...\n")
 
 
