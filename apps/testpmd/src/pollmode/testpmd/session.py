@@ -45,7 +45,6 @@ class Session:
         self.options = options
         self.stopper = stopper
         self.ports: Ports = open_ports(environment)
-        pci = PciBus(environment, self.ports)
         environment.on_close(self.ports.close)
         self.bus = VdevBus(environment, self.ports)
         self.verbose = Verbose(environment.memory)
