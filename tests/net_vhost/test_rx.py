@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from support.net_vhost_rig import EVENTS, LEGACY, MERGEABLE, MODERN, Rig, frame
 
-from pollmode.net_vhost.layout import FEW, STREAM
+from pollmode.vhost.pacing import FEW, STREAM
 from pollmode.net_vhost.queue import RX
 
 
@@ -225,14 +225,14 @@ def post(rig: Rig, count: int) -> None:
 
 def test_few_packets_of_a_stream_are_held_back_once(make_rig: Callable[..., Rig]) -> None:
     rx = make_rig(RX, MERGEABLE, num=64)
-    rx.queue._record["patience"] = 1 << 40
+    rx.queue._record["pacing"]["patience"] = 1 << 40
     post(rx, STREAM)
     assert rx.run() == STREAM
     assert rx.run() == 0  # empty: the front end is slower than we are
     post(rx, 3)
     assert [rx.run(), rx.run()] == [0, 0]
     assert rx.ring.used_index == STREAM
-    rx.queue._record["held"] = 1  # the time is over
+    rx.queue._record["pacing"]["held"] = 1  # the time is over
     assert rx.run() == 3
     assert rx.ring.used_index == STREAM + 3
     assert len(rx.frames(3)) == 3
@@ -242,14 +242,14 @@ def test_counter_that_jumped_back_holds_nothing_back(make_rig: Callable[..., Rig
     """As when a machine slept, or a virtual one was moved."""
     rx = make_rig(RX, MERGEABLE, num=64)
     post(rx, 1)
-    rx.queue._record["held"] = 1 << 62
+    rx.queue._record["pacing"]["held"] = 1 << 62
     assert rx.run() == 1
-    assert rx.queue._record["held"] == 0
+    assert rx.queue._record["pacing"]["held"] == 0
 
 
 def test_many_packets_of_a_stream_are_not_held_back(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(RX, MERGEABLE, num=512)
-    rig.queue._record["patience"] = 1 << 40
+    rig.queue._record["pacing"]["patience"] = 1 << 40
     post(rig, STREAM)
     assert [rig.run(), rig.run()] == [STREAM, 0]
     post(rig, FEW)
@@ -258,7 +258,7 @@ def test_many_packets_of_a_stream_are_not_held_back(make_rig: Callable[..., Rig]
 
 def test_half_a_small_ring_is_not_held_back(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(RX, MERGEABLE, num=64)
-    rig.queue._record["patience"] = 1 << 40
+    rig.queue._record["pacing"]["patience"] = 1 << 40
     post(rig, STREAM)
     assert [rig.run(), rig.run()] == [STREAM, 0]
     post(rig, 32)
@@ -267,7 +267,7 @@ def test_half_a_small_ring_is_not_held_back(make_rig: Callable[..., Rig]) -> Non
 
 def test_packets_behind_a_small_burst_are_not_held_back(make_rig: Callable[..., Rig]) -> None:
     rx = make_rig(RX, MERGEABLE, num=64)
-    rx.queue._record["patience"] = 1 << 40
+    rx.queue._record["pacing"]["patience"] = 1 << 40
     post(rx, STREAM - 1)
     assert [rx.run(), rx.run()] == [STREAM - 1, 0]
     post(rx, 1)
@@ -276,7 +276,7 @@ def test_packets_behind_a_small_burst_are_not_held_back(make_rig: Callable[..., 
 
 def test_a_ring_bound_anew_holds_nothing_back(make_rig: Callable[..., Rig]) -> None:
     rx = make_rig(RX, MERGEABLE, num=64)
-    rx.queue._record["patience"] = 1 << 40
+    rx.queue._record["pacing"]["patience"] = 1 << 40
     post(rx, STREAM)
     assert [rx.run(), rx.run()] == [STREAM, 0]
     post(rx, 1)

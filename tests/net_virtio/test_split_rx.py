@@ -221,3 +221,16 @@ def test_how_full_the_ring_is_is_what_nobody_has_fetched(rx_rig: Rigs) -> None:
     assert rig.queue.count() == QueueCount(6, 16)
     rig.host.set_used_index(9999)  # a device that lies
     assert rig.queue.count() == QueueCount(16, 16)
+
+
+@VARIANTS
+def test_few_buffers_of_a_stream_are_held_back_once(rx_rig: Rigs, mergeable: bool, header: int) -> None:
+    rig = rx_rig(mergeable=mergeable, header=header, entries=64)
+    rig.queue.record["pacing"]["patience"] = 1 << 40
+    for _ in range(16):
+        rig.host.deliver(FRAME, None if mergeable else bytes(header))
+    assert [len(rig.receive()), len(rig.receive())] == [16, 0]
+    rig.host.deliver(FRAME, None if mergeable else bytes(header))
+    assert [len(rig.receive()), len(rig.receive())] == [0, 0]
+    rig.queue.record["pacing"]["held"] = 1  # the time is over
+    assert len(rig.receive()) == 1

@@ -8,7 +8,6 @@ from pollmode.eal.jit import (
     load_acquire16,
     load_relaxed16,
     record,
-    store64,
     store_relaxed16,
     store_release16,
 )
@@ -17,7 +16,6 @@ from pollmode.vhost.virtqueue import (
     AVAIL_IDX,
     AVAIL_RING,
     INDEX_MASK,
-    USED_ELEM_SIZE,
     USED_FLAGS,
     USED_IDX,
     USED_RING,
@@ -26,6 +24,7 @@ from pollmode.vhost.virtqueue import (
 
 from .layout import FAULT_AVAIL_INDEX, FAULT_NONE, QUEUE
 from .log import log_entries, log_head
+from .ring import return_entry
 
 
 @compiled
@@ -56,7 +55,7 @@ def heal_ring(queue: int) -> None:
     elif waiting > 0 and q.halt != FAULT_AVAIL_INDEX:
         slot = q.next & (q.num - 1)
         head = load_relaxed16(q.avail + AVAIL_RING + AVAIL_ELEM_SIZE * slot)
-        store64(q.used + USED_RING + USED_ELEM_SIZE * slot, head)
+        return_entry(q.used + USED_RING, slot, head)
         log_entries(queue, q.next, 1)
         q.next = (q.next + 1) & INDEX_MASK
         q.given_up += 1

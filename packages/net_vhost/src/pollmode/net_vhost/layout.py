@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from pollmode.eal.layout import le_struct, offset_of
+from pollmode.vhost.pacing import PACING
 
 CACHE_LINE: Final = 64
 
@@ -19,7 +20,7 @@ CACHE_LINE: Final = 64
 # no lcore is inside the queue's callback (`device.VhostDevice`).
 QUEUE: Final[np.dtype[Any]] = le_struct(
     "vhost_queue",
-    448,
+    512,
     # Line 0: read at the start of each burst.
     halt="i8",  # why its callback does nothing: FAULT_* of what broke it, or WAITING; 0 while it runs; written last
     desc="i8",  # host addresses of the three parts of the ring
@@ -46,7 +47,7 @@ QUEUE: Final[np.dtype[Any]] = le_struct(
     nombuf="i8",  # receive: packets left in the ring because the pool was empty
     calls="i8",  # eventfd writes
     faults="i8",  # times this queue was broken
-    stream="i8",  # receive: 1 when the last burst had STREAM packets or more
+    given_up="i8",  # entries that broke the queue and were returned unread when it was healed; receiving, packets
     # Line 3.
     halt_index="i8",  # ring slot or descriptor of the fault, or of the address that is missing
     halt_word="i8",  # the offending word
@@ -62,18 +63,16 @@ QUEUE: Final[np.dtype[Any]] = le_struct(
     miss_fd="i8",  # behind an IOMMU: the eventfd that tells of a missing translation; else -1
     miss_access="i8",  # what the address in `halt_word` was wanted for
     misses="i8",  # times a translation was missing
-    lead="i8",  # receive: bursts that may still be held back, since the ring was found empty in a stream
-    held="i8",  # receive: polls before this cycle count bring nothing, 0 when no burst is held back
-    patience="i8",  # receive: cycles that a burst is held back
-    # Line 6: counters of what is rare.
     short="i8",  # receive: packets dropped because they have no whole Ethernet header
     long="i8",  # receive: packets dropped because they are longer than a frame, or than the mbufs one may take
-    given_up="i8",  # entries that broke the queue and were returned unread when it was healed; receiving, packets
-    unused=("i8", 5),
+    unused="i8",
+    # Lines 6 and 7.
+    pacing=PACING,  # receive
 )
 QUEUE_SIZE: Final = QUEUE.itemsize
 QUEUE_HEADER: Final = offset_of(QUEUE, "header")
 QUEUE_SIZES: Final = offset_of(QUEUE, "sizes")
+QUEUE_PACING: Final = offset_of(QUEUE, "pacing")
 
 # One contiguous piece of a chain in our address space.
 VECTOR: Final[np.dtype[Any]] = le_struct("vhost_vector", 16, address="i8", length="i8")
@@ -92,12 +91,6 @@ MIN_FRAME: Final = 14  # an Ethernet header
 MAX_FRAME: Final = 65535 + 14  # an IP packet behind an Ethernet header
 MIN_RX_ROOM: Final = 64  # data bytes of an mbuf to receive into
 MAX_SEGMENTS: Final = 1024  # mbufs of one packet
-
-# Receive: staying behind a front end that is slower than we are, see rx.hold_back.
-STREAM: Final = 16  # packets of a burst that belongs to a stream
-FEW: Final = 256  # packets that are worth waiting for more, at most half the ring
-LEAD: Final = 64  # bursts held back after an empty poll
-PATIENCE: Final = 1.6e-6  # seconds that a burst is held back
 
 # What the front end did: the code in `halt`, and its words in the fault's text.
 FAULT_NONE: Final = 0

@@ -16,7 +16,6 @@ from functools import cache
 
 import numpy as np
 
-from pollmode.eal.clock import cycles_per_second
 from pollmode.eal.errors import DeviceFault
 from pollmode.eal.jit import Callback
 from pollmode.eal.memzone import array_at
@@ -24,6 +23,7 @@ from pollmode.ethdev import QueueCount
 from pollmode.mbuf import Mempool
 from pollmode.mbuf.layout import HEADROOM, REARM_ONE_OWNER, REARM_PORT
 from pollmode.vhost.mapping import MappedFile
+from pollmode.vhost.pacing import begin_pacing
 from pollmode.vhost.virtqueue import (
     AVAIL_IDX,
     HDR_SIZE,
@@ -42,7 +42,6 @@ from .layout import (
     FAULT_PERMISSION,
     FAULT_TEXTS,
     MAX_SEGMENTS,
-    PATIENCE,
     QUEUE,
     QUEUE_SIZE,
     SIZE_BINS,
@@ -116,7 +115,6 @@ class Queue:
         self._record["segments_max"] = min(segments_max, MAX_SEGMENTS)
         self._record["pool"] = pool.address
         self._record["room"] = pool.data_room - HEADROOM
-        self._record["patience"] = int(PATIENCE * cycles_per_second())
         self._record["rearm"] = HEADROOM | REARM_ONE_OWNER | REARM_PORT.put(0, port)
 
     # --- the ring -----------------------------------------------------------------------------------------------
@@ -141,7 +139,7 @@ class Queue:
         record["num"], record["regions"], record["call_fd"] = vring.num, vring.regions, vring.call_fd
         record["miss_fd"], record["miss_access"] = miss_fd, 0
         record["event_idx"] = has(features, VIRTIO_RING_F_EVENT_IDX)
-        record["lead"] = record["stream"] = record["held"] = 0
+        begin_pacing(record["pacing"])
         record["halt"] = FAULT_NONE
         adopt_ring(self.address)
         self._logged = int(log is not None)

@@ -42,6 +42,7 @@ from pollmode.vhost.virtqueue import (
     AVAIL_RING,
     DESC_LEN,
     INDEX_MASK,
+    USED_ELEM_SIZE,
     USED_IDX,
     VRING_AVAIL_F_NO_INTERRUPT,
     VRING_DESC_F_INDIRECT,
@@ -269,6 +270,18 @@ def write_pieces(queue: int, vector: int, address: int, count: int, logged: int)
         address += run
         count -= run
     return vector
+
+
+@inlined
+def return_entry(used: int, slot: int, element: int) -> None:
+    """Put an element (descriptor, and above bit 32 the length) into the used ring, whose entries begin at `used`.
+
+    A front end that takes its descriptors in turn finds there what stood there a round ago; not written again, the
+    line stays in its core's cache.
+    """
+    at = used + USED_ELEM_SIZE * slot
+    if load_relaxed64(at) != element:
+        store64(at, element)
 
 
 @inlined

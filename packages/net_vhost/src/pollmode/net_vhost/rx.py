@@ -12,12 +12,10 @@ from pollmode.eal.jit import (
     burst_callback,
     compiled,
     copy,
-    cycles,
     inlined,
     load64,
     load_relaxed16,
     load_relaxed64,
-    pause,
     prefetch,
     record,
     store64,
@@ -34,13 +32,13 @@ from pollmode.mbuf.layout import (
     REARM_NB_SEGS,
 )
 from pollmode.vhost.memory import REGION_DELTA, REGION_LENGTH, REGION_START, REGIONS_HIT
+from pollmode.vhost.pacing import found_none, held_back, hold_back, took
 from pollmode.vhost.virtqueue import (
     AVAIL_ELEM_SIZE,
     AVAIL_RING,
     DESC_LEN,
     HDR_MRG_SIZE,
     HDR_SIZE,
-    USED_ELEM_SIZE,
     USED_RING,
     VRING_DESC_SIZE,
 )
@@ -48,12 +46,10 @@ from pollmode.vhost.virtqueue import (
 from .layout import (
     FAULT_HEAD,
     FAULT_SHORT,
-    FEW,
-    LEAD,
     MAX_FRAME,
     MIN_FRAME,
     QUEUE,
-    STREAM,
+    QUEUE_PACING,
     VARIANT_LEGACY,
 )
 from .ring import (
@@ -68,6 +64,7 @@ from .ring import (
     pieces_size,
     publish,
     read_pieces,
+    return_entry,
     skip_pieces,
 )
 
@@ -137,46 +134,13 @@ def fill_segments(queue: int, m: int, segments: int, length: int, header: int) -
 
 
 @inlined
-def held_back(queue: int) -> int:
-    """Return 1 while a burst is held back: the poll does not look at the ring.
-
-    Never longer than `patience`: a counter that jumped back, as when a machine slept, holds back nothing.
-    """
-    q = record(queue, QUEUE)
-    if q.held == 0:
-        return 0
-    left = q.held - cycles()
-    if left <= 0 or left > q.patience:
-        return 0
-    pause()
-    pause()
-    return 1
-
-
-@inlined
-def hold_back(queue: int, waiting: int) -> int:
-    """Return 1 when the `waiting` packets are few and part of a stream: they are held back once, for a moment.
-
-    Each line of the rings and buffers goes from one core to the other and back. On the heels of a slower front end,
-    polls take away the lines it is still writing; some bursts behind, both get more done (docs/speed.md, "Two cores").
-    Only what follows a burst of STREAM packets waits, PATIENCE at most.
-    """
-    q = record(queue, QUEUE)
-    if q.held == 0 and q.lead > 0 and 0 < waiting < min(FEW, q.num >> 1):
-        q.held = cycles() + q.patience
-        return 1
-    q.held = 0
-    return 0
-
-
-@inlined
 def rest(queue: int, waiting: int) -> None:
     """End a poll that brings nothing: `waiting` packets found no mbuf, or none waits."""
     q = record(queue, QUEUE)
     if waiting > 0:
         q.nombuf += waiting
     else:
-        q.lead = LEAD * q.stream
+        found_none(queue + QUEUE_PACING)
 
 
 @inlined
@@ -206,8 +170,7 @@ def finish(
         count_sizes(queue, alike, run)
     q.packets += done
     q.bytes += total
-    q.stream = int(taken >= STREAM)
-    q.lead = (q.lead - 1) * q.stream if q.lead > 0 else 0
+    took(queue + QUEUE_PACING, taken)
 
 
 def make_rx(variant: int, logged: int) -> Callback:
@@ -218,12 +181,12 @@ def make_rx(variant: int, logged: int) -> Callback:
     header = HDR_SIZE if variant == VARIANT_LEGACY else HDR_MRG_SIZE
 
     def rx(lcore: int, queue: int, burst: int, n: int) -> int:
-        if held_back(queue):
-            return 0
-        waiting = enter(queue)
-        if waiting < 0 or hold_back(queue, waiting):
+        if held_back(queue + QUEUE_PACING):
             return 0
         q = record(queue, QUEUE)
+        waiting = enter(queue)
+        if waiting < 0 or hold_back(queue + QUEUE_PACING, waiting, q.num):
+            return 0
         n = min(waiting, n)
         if n <= 0 or pool_get_bulk(lcore, q.pool, burst, n) == 0:
             rest(queue, n)
@@ -257,7 +220,7 @@ def make_rx(variant: int, logged: int) -> Callback:
                 length = receive_chain(lcore, queue, head, m, header)
                 if length == STOP:
                     break
-            store64(used + USED_ELEM_SIZE * slot, head)
+            return_entry(used, slot, head)
             taken += 1
             if length != DROPPED:
                 done += 1

@@ -48,7 +48,6 @@ from pollmode.vhost.virtqueue import (
     HDR_MRG_SIZE,
     HDR_NUM_BUFFERS,
     HDR_SIZE,
-    USED_ELEM_SIZE,
     USED_RING,
     VRING_DESC_F_WRITE,
     VRING_DESC_SIZE,
@@ -74,6 +73,7 @@ from .ring import (
     gather,
     pieces_size,
     publish,
+    return_entry,
     write_pieces,
 )
 
@@ -104,7 +104,7 @@ def reserve(queue: int, slot: int, waiting: int, size: int, mergeable: int) -> i
         if end < 0:
             return STOP
         held = min(pieces_size(q.vector, pieces, end), size - room)
-        store64(q.used + USED_RING + USED_ELEM_SIZE * at, head | held << 32)
+        return_entry(q.used + USED_RING, at, head | held << 32)
         pieces = end
         room += held
         taken += 1
@@ -244,7 +244,7 @@ def make_tx(variant: int, logged: int) -> Callback:
             if plain and rearm & SEGMENTS_MASK == ONE_SEGMENT and address >= 0 and 0 <= offset <= size - held:
                 write_header(address + delta, header)
                 copy(address + delta + header, data, length)
-                store64(used + USED_ELEM_SIZE * slot, head | (length + header) << 32)
+                return_entry(used, slot, head | (length + header) << 32)
                 buffers = 1
                 if logged:
                     log_buffer(queue, address + delta, length + header)

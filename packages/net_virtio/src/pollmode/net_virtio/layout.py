@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from pollmode.eal.layout import le_struct, offset_of
+from pollmode.vhost.pacing import PACING
 
 CACHE_LINE: Final = 64
 
@@ -19,7 +20,7 @@ CACHE_LINE: Final = 64
 # about the ring (both indexes, which descriptors are out, what they hold) is this record and the arrays it points to.
 VIRTQUEUE: Final[np.dtype[Any]] = le_struct(
     "virtqueue",
-    384,
+    512,
     # Line 0: read in every burst.
     broken="i8",  # FAULT_*, 0 when sound; a broken queue moves nothing until it is reset
     desc="i8",  # addresses of the three parts of the ring
@@ -66,9 +67,12 @@ VIRTQUEUE: Final[np.dtype[Any]] = le_struct(
     scattered="i8",
     untaggable="i8",
     unused=("i8", 2),
+    # Lines 6 and 7.
+    pacing=PACING,  # receive
 )
 QUEUE_SIZE: Final = VIRTQUEUE.itemsize
 QUEUE_SIZES: Final = offset_of(VIRTQUEUE, "sizes")
+QUEUE_PACING: Final = offset_of(VIRTQUEUE, "pacing")
 
 # Counters of packets dropped and their names in the extended statistics.
 RX_DROPS: Final[dict[str, str]] = {

@@ -14,6 +14,7 @@ import numpy as np
 from pollmode.eal.errors import ConfigError, DeviceFault
 from pollmode.ethdev import QueueCount
 from pollmode.mbuf.layout import HEADROOM, MBUF_SIZE, REARM_ONE_OWNER, REARM_PORT
+from pollmode.vhost.pacing import begin_pacing
 from pollmode.vhost.virtqueue import (
     AVAIL_FLAGS,
     INDEX_MASK,
@@ -226,6 +227,7 @@ class RxVirtQueue(VirtQueue):
         q["header_offset"] = MBUF_SIZE + self.pool.private_size + HEADROOM - header
         q["room"] = self.pool.data_room - HEADROOM + header
         q["rearm"] = HEADROOM | REARM_ONE_OWNER | REARM_PORT.put(0, port)
+        begin_pacing(q["pacing"])
         return post_all(lcore, self.address)
 
     def count(self) -> QueueCount:

@@ -44,6 +44,7 @@ from pollmode.mbuf.layout import (
     RX_VLAN_STRIPPED,
 )
 from pollmode.net.vlan import VLAN_SIZE, strip_vlan
+from pollmode.vhost.pacing import found_none, held_back, hold_back, took
 from pollmode.vhost.virtqueue import (
     HDR_MRG_SIZE,
     HDR_NUM_BUFFERS,
@@ -61,6 +62,7 @@ from .layout import (
     FAULT_NUM_BUFFERS,
     MAX_BURST,
     MIN_FRAME,
+    QUEUE_PACING,
     VIRTQUEUE,
 )
 from .offload import received_flags
@@ -311,13 +313,19 @@ def make_rx(mergeable: bool, header: int, offload: bool, strip: bool) -> Callbac
 
     def virtio_rx_split(lcore: int, queue: int, burst: int, n: int) -> int:
         q = record(queue, VIRTQUEUE)
-        if q.broken != 0:
+        if q.broken != 0 or held_back(queue + QUEUE_PACING):
             return 0
-        count = min(min(used_waiting(queue), n), MAX_BURST)
+        waiting = used_waiting(queue)
+        if hold_back(queue + QUEUE_PACING, waiting, q.mask + 1):
+            return 0
+        count = min(min(waiting, n), MAX_BURST)
         packets = 0
         if count > 0:
             kept = take(lcore, queue, burst, count, least)
             packets = assemble(lcore, queue, burst, kept)
+            took(queue + QUEUE_PACING, count)
+        else:
+            found_none(queue + QUEUE_PACING)
         if q.free >= q.threshold and q.broken == 0:
             refill(lcore, queue, count)
         return packets
