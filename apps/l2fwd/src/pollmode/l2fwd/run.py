@@ -8,11 +8,13 @@ import sys
 import time
 from collections.abc import Sequence
 
+from pollmode.bus_pci import PciBus
 from pollmode.bus_vdev import VdevBus
 from pollmode.eal import logs
 from pollmode.eal.environment import Environment
 from pollmode.eal.errors import PollmodeError
 from pollmode.eal.jit import on_compile
+from pollmode.eal.probing import Buses
 from pollmode.eal.stopper import Stopper
 from pollmode.ethdev import Port, Ports, State
 from pollmode.l2fwd.forwarder import Forwarder
@@ -37,8 +39,9 @@ def run(eal: Sequence[str], options: Options) -> int:
     with Stopper() as stopper, Environment.start(eal) as environment:
         environment.on_close(on_compile(_tell_compiling))
         ports = Ports(environment)
+        pci = PciBus(environment, ports)
         environment.on_close(ports.close)
-        VdevBus(environment, ports).probe_all()
+        Buses({"pci": pci, "vdev": VdevBus(environment, ports)}).probe_all()
         print(f"MAC updating {'enabled' if options.mac_updating else 'disabled'}")
         plan = make_plan(
             options, [port.id for port in ports.available()], [lcore.id for lcore in environment.lcores.all]

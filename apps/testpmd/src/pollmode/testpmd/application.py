@@ -50,7 +50,7 @@ def run(eal_words: Sequence[str], options: Options, *, seconds: float = 0) -> in
             environment.primary.on_gone(stopper.stop)
         try:
             _announce_events(session)
-            session.bus.probe_all()
+            session.buses.probe_all()
             _begin(session)
             _run(session, seconds)
             _end(session)

@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from pollmode.bus_pci import PciBus
 from pollmode.bus_vdev import VdevBus
 from pollmode.eal.environment import Environment
+from pollmode.eal.probing import Buses
 from pollmode.eal.stopper import Stopper
 from pollmode.ethdev import Port, Ports, State, open_ports
 from pollmode.testpmd.bringup import Bringup, burst_size
@@ -45,8 +47,10 @@ class Session:
         self.options = options
         self.stopper = stopper
         self.ports: Ports = open_ports(environment)
+        pci = PciBus(environment, self.ports)
         environment.on_close(self.ports.close)
         self.bus = VdevBus(environment, self.ports)
+        self.buses = Buses({"pci": pci, "vdev": self.bus})
         self.verbose = Verbose(environment.memory)
         self.samples: dict[int, PortSample] = {}
         self.hide_zero_xstats = False

@@ -59,10 +59,10 @@ def port_reset(session: Session, ports: int | str) -> None:
 
 @commands.add("port attach {device:rest}")
 def port_attach(session: Session, device: str) -> None:
-    """Make a device, given as behind --vdev, a port: net_null2,size=128."""
+    """Make a device, given as behind --vdev or -a, a port: net_null2,size=128."""
     print("Attaching a new port...", flush=True)
     try:
-        port = session.bus.attach(device)
+        port = session.buses.attach(device)
     except PollmodeError as error:
         warn(f"testpmd: Failed to attach port {device}", error)
         return
@@ -112,7 +112,7 @@ def _remove(session: Session, port: Port) -> bool:
     there = port.state is not State.CLOSED
     session.verbose.leave(port)
     try:
-        session.bus.detach(port)
+        session.buses.detach(port)
     except PollmodeError as error:
         warn(f"testpmd: Failed to detach device {port.name}", error)
         return False
