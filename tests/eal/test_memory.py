@@ -154,6 +154,75 @@ def test_an_address_outside_has_no_iova(memory: Memory) -> None:
             memory.iova(outside)
 
 
+def test_devices_of_another_machine_count_from_the_start_of_the_region(memory: Memory) -> None:
+    memory.use_iova("offset")
+    zone = memory.reserve("ring", 4096, 1 << 20)
+    memory.reserve("another", 64)
+    assert zone.iova == memory.iova(zone.address) == zone.address - memory.regions()[0].address
+    with pytest.raises(HostError, match="use physical addresses need hugepages"):
+        memory.use_iova("pa")
+    assert memory.iova_mode == "offset"
+
+
+def test_the_memory_of_a_pc_leaves_out_what_its_firmware_hides() -> None:
+    with plain(memory_mb=64, pci_hosts=("qemu:device=vmxnet3",)) as memory:
+        memory.use_iova("offset")
+        assert memory.reserve("ring", 64).iova >= 1 << 20
+    with plain(memory_mb=64, pci_hosts=("kernel",)) as memory:
+        assert memory.zones() == []
+
+
+class Device:
+    """A device that is shown memory, in pieces it may refuse."""
+
+    def __init__(self) -> None:
+        self.sees: set[tuple[int, int]] = set()
+        self.refuses = False
+
+    def reserved(self, address: int, size: int) -> None:
+        if self.refuses:
+            raise HostError("no more memory for this device")
+        self.sees.add((address, size))
+
+    def freed(self, address: int, size: int) -> None:
+        self.sees.remove((address, size))
+
+
+def test_who_watches_sees_every_zone_come_and_go(memory: Memory) -> None:
+    device = Device()
+    early = memory.reserve("early", 4096)
+    memory.watch(device)
+    late = memory.reserve("late", 64)
+    assert device.sees == {(early.address, 4096), (late.address, 64)}
+    memory.free(early)
+    assert device.sees == {(late.address, 64)}
+    memory.unwatch(device)
+    memory.free(late)
+    assert device.sees == {(late.address, 64)}
+
+
+def test_a_zone_that_one_device_cannot_have_is_not_reserved(memory: Memory) -> None:
+    one, other = Device(), Device()
+    memory.watch(one)
+    memory.watch(other)
+    other.refuses = True
+    with pytest.raises(HostError, match="no more memory for this device"):
+        memory.reserve("ring", 4096)
+    assert (memory.zones(), one.sees) == ([], set())
+    other.refuses = False
+    assert memory.reserve("ring", 4096).address == memory.regions()[0].address
+
+
+def test_pages_a_device_was_shown_stay_where_they_are_and_are_zero_again(memory: Memory) -> None:
+    memory.watch(Device())
+    fd = memory.regions()[0].fd
+    zone = memory.reserve("ring", 8 * MIB)
+    zone.array("u1", 8 * MIB)[:] = 0xA5
+    memory.free(zone)
+    assert os.fstat(fd).st_blocks * 512 >= 8 * MIB
+    assert not memory.reserve("again", 8 * MIB).array("u1", 8 * MIB).any()
+
+
 def test_a_closed_memory_is_closed_again_and_reserves_nothing() -> None:
     memory = private(MIB)
     memory.close()

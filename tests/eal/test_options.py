@@ -150,6 +150,9 @@ def test_remapped_lcores_keep_their_cpus() -> None:
         ("--vdev net_null0 --vdev net_null0,size=64", "net_null0 is given twice"),
         ("--vdev ,size=64", "it has no name"),
         ("-R", "needs -l"),
+        ("-a 03:00.0 -a 03:00.0,x=1", "device 03:00.0 is given twice"),
+        ("--vdev 0000:03:00.0", "that is a PCI device; name it with -a"),
+        ("--pci-host quemu:device=vmxnet3", "must be kernel or begin with qemu:"),
         ("-l (0,1)@2 -R", "cannot be used with groups"),
         ("-l 0-3 -R=126", "pass the last id 127"),
     ],
@@ -167,6 +170,7 @@ VALUES = {
     "block": "net_null0",
     "memory-size": "64",
     "numa-mem": "64",
+    "pci-host": "kernel",
 }
 
 
@@ -201,6 +205,19 @@ def test_a_blocked_virtual_device_is_not_made() -> None:
     parsed = options.parse(["--vdev", "net_null0", "--vdev", "net_null1", "-b", "net_null0"])
     assert parsed.vdevs == ("net_null1",)
     assert parsed.block == ("net_null0",)
+
+
+def test_pci_devices_are_named_apart_from_virtual_ones() -> None:
+    parsed = options.parse(["-a", "0000:03:00.0,x=1", "-a", "net_null0", "--allow=4:00.1", "-A"])
+    assert (parsed.allow, parsed.vdevs) == (("0000:03:00.0,x=1", "4:00.1"), ("net_null0",))
+    assert parsed.no_auto_probing
+    assert options.parse(["-b", "0000:03:00.0", "-b", "net_null0"]).block == ("0000:03:00.0", "net_null0")
+
+
+def test_hosts_of_pci_devices_are_kept_in_order() -> None:
+    assert options.parse(["--pci-host", "kernel"]).pci_hosts == ("kernel",)
+    texts = ("qemu:device=vmxnet3,netdev=hub:0", "qemu:device=virtio-net-pci,netdev=hub:0")
+    assert options.parse([f"--pci-host={text}" for text in texts]).pci_hosts == texts
 
 
 def test_log_options() -> None:

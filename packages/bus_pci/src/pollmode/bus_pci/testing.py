@@ -9,24 +9,27 @@ plane's accesses do; compiled code's doorbells are stores into those bytes, wher
     device.bars[1].on_write = model.write_register    # (offset, value, size)
     device.raise_interrupt(0)
     device.unplug()
+
+`FakeHost` has such devices for a `PciBus`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pollmode.bus_pci.access import Bar, Interrupt, PciDevice, all_ones
 from pollmode.bus_pci.address import PciAddress, PciId
+from pollmode.bus_pci.host import Found, PciHost
 from pollmode.bus_pci.layout import CONFIG, CONFIG_SIZE, DOORBELL_STORE
 from pollmode.eal.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from pollmode.eal.memory import Memory, Memzone
 
-__all__ = ["FakeBar", "FakeDevice", "FakeInterrupt"]
+__all__ = ["FakeBar", "FakeDevice", "FakeHost", "FakeInterrupt"]
 
 
 class FakeBar(Bar):
@@ -164,3 +167,34 @@ class FakeDevice(PciDevice):
         self._close_interrupts()
         for zone in self._zones.values():
             self.memory.free(zone)
+
+
+class FakeHost(PciHost):
+    """A host of devices that `make` makes. `found` may be changed at any time; `opened` are those not yet closed."""
+
+    name = "fake"
+
+    def __init__(self, found: Sequence[Found], make: Callable[[Found], FakeDevice], *, asked_for: bool = False) -> None:
+        self.found = list(found)
+        self.asked_for = asked_for
+        self.prepared: list[Found] = []
+        self.opened: list[FakeDevice] = []
+        self.closed = False
+        self._make = make
+
+    def scan(self) -> list[Found]:
+        """Return what is there."""
+        return list(self.found)
+
+    def prepare(self, chosen: Sequence[Found]) -> None:
+        """Take note."""
+        self.prepared = list(chosen)
+
+    def open(self, found: Found) -> FakeDevice:
+        """Make a device."""
+        self.opened.append(self._make(found))
+        return self.opened[-1]
+
+    def close(self) -> None:
+        """Take note."""
+        self.closed = True

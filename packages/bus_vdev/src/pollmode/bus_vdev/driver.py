@@ -3,54 +3,20 @@
 
 A driver package names its `VdevDriver` in the entry-point group `pollmode.vdev`, under the driver's name:
 `net_null = "pollmode.net_null.driver:DRIVER"`.
-
-This layer is below ethdev and knows its devices and ports only by the protocols here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+from pollmode.eal.probing import AttachedPort, PortTable, ProbeContext, ProbedDevice
 
 if TYPE_CHECKING:
-    from pollmode.eal.devargs import Devargs, Parameters
-    from pollmode.eal.environment import Environment
+    from pollmode.eal.devargs import Parameters
 
 __all__ = ["AttachedPort", "Decoration", "PortTable", "ProbeContext", "ProbedDevice", "VdevDriver"]
-
-
-class ProbedDevice(Protocol):
-    """What a probe function makes: an `ethdev.Device`."""
-
-    name: str
-    devargs: Devargs | None
-
-    def close(self) -> None:
-        """Give back everything."""
-
-
-class AttachedPort(Protocol):
-    """What a device becomes: an `ethdev.Port`."""
-
-    id: int
-    name: str
-
-
-class PortTable(Protocol):
-    """Where devices become ports: `ethdev.Ports`."""
-
-    def by_name(self, name: str) -> Any:
-        """Return the port of a device. Raises ConfigError when no port has that name."""
-
-    def __contains__(self, port: object) -> bool:
-        """Tell whether a port is in the table."""
-
-    def add(self, device: Any) -> Any:
-        """Make a device a port."""
-
-    def remove(self, port: Any) -> None:
-        """Close a port and take it away."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +25,6 @@ class Decoration:
 
     port: AttachedPort
     remove: Callable[[], None]
-
-
-@dataclass(frozen=True)
-class ProbeContext:
-    """What a probe function may use: memory, lcores and interrupts, and the ports that exist."""
-
-    environment: Environment
-    ports: PortTable
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import os
 import threading
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Protocol
 
 from pollmode.eal import libc, logs
 from pollmode.eal.backing import Backing, choose, ordinary
@@ -23,11 +24,13 @@ from pollmode.eal.mapping import map_anywhere, map_at, map_from_default, physica
 from pollmode.eal.memzone import Extents, Memzone
 from pollmode.eal.options import EalOptions
 
-__all__ = ["Memory", "Memzone", "Region", "private"]
+__all__ = ["Memory", "MemoryWatcher", "Memzone", "Region", "private"]
 
 log = logs.get("lib.eal")
 
 _CACHE_LINE = 64
+_FIRST_MIB = 1 << 20
+"""Left out when the region is the memory of a PC: video memory and firmware hide a part of it."""
 _WORTH_A_LOOK = 1 << 20  # smaller zones are not compared with the memory that is available
 
 
@@ -42,6 +45,16 @@ class Region:
     page_size: int
 
 
+class MemoryWatcher(Protocol):
+    """Who follows what is reserved, to show it to a device. What `reserved` raises is raised by `Memory.reserve`."""
+
+    def reserved(self, address: int, size: int) -> None:
+        """Learn of a zone before it is handed out. Raises HostError when the device can't have it."""
+
+    def freed(self, address: int, size: int) -> None:
+        """Learn that a zone was given back."""
+
+
 class Memory:
     """One region of shared memory and the zones in it. Any thread may reserve and free."""
 
@@ -52,6 +65,8 @@ class Memory:
         self._extents = Extents(backing.size)
         self._zones: dict[str, Memzone] = {}
         self._frames: dict[int, int] = {}
+        self._watchers: list[MemoryWatcher] = []
+        self._pinned = False
         self._closed = False
         self._keeping = False
         self.iova_mode = iova_mode
@@ -78,6 +93,8 @@ class Memory:
             raise
         memory = cls(backing, address, iova_mode)
         try:
+            if any(text != "kernel" for text in options.pci_hosts):
+                memory.reserve("the first MiB, not all of which is memory in a PC", _FIRST_MIB)
             memory.free(memory.reserve("probe of the address mode", _CACHE_LINE))
         except BaseException:
             memory.close()
@@ -117,6 +134,7 @@ class Memory:
                 self._allocate(name, offset, size)
                 address = self._address + offset
                 zone = Memzone(name, address, size, self.iova(address))
+                self._show(zone)
             except BaseException:
                 self._extents.give(offset, size)
                 raise
@@ -128,6 +146,8 @@ class Memory:
         with self._lock:
             if self._zones.get(zone.name) != zone:
                 raise ConfigError(f"memory zone {zone.name!r} is not reserved here")
+            for watcher in self._watchers:
+                watcher.freed(zone.address, zone.size)
             del self._zones[zone.name]
             if self._keeping:
                 return
@@ -164,10 +184,41 @@ class Memory:
             raise InternalError(f"{address:#x} is not in the memory at {self._address:#x}")
         if self.iova_mode == "va":
             return address
+        if self.iova_mode == "offset":
+            return address - self._address
         page, within = divmod(address, self._backing.page_size)
         if page not in self._frames:  # hugepages don't move while they are mapped
             self._frames[page] = physical_address(page * self._backing.page_size)
         return self._frames[page] + within
+
+    def use_iova(self, mode: str) -> None:
+        """Translate from now on for devices that reach memory so, before any of them uses a zone.
+
+        "va": by the process's addresses, through an IOMMU; "pa": by physical addresses; "offset": by the offset in the
+        region, which is the memory of the machine the devices are in. Raises HostError when that cannot be done.
+        """
+        if mode == "pa" and not self._backing.huge:
+            mend = "reserve hugepages, or have an IOMMU and vfio-pci"
+            raise HostError("devices that use physical addresses need hugepages: other pages move", mend=mend)
+        if mode != self.iova_mode:
+            self.iova_mode = mode
+            log.notice(f"memory: IOVA as {mode.upper()} from now on")
+
+    def watch(self, watcher: MemoryWatcher) -> None:
+        """Tell `watcher` of every zone that is reserved, those that are there first, and freed.
+
+        From now on the pages of a freed zone stay: a device may have them.
+        """
+        with self._lock:
+            self._pinned = True
+            for zone in self._zones.values():
+                watcher.reserved(zone.address, zone.size)
+            self._watchers.append(watcher)
+
+    def unwatch(self, watcher: MemoryWatcher) -> None:
+        """Tell `watcher` nothing more."""
+        with self._lock:
+            self._watchers.remove(watcher)
 
     def close(self) -> None:
         """Unmap everything; every zone and every view of one is gone. Closing twice is no error."""
@@ -185,6 +236,16 @@ class Memory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _show(self, zone: Memzone) -> None:
+        """Tell those who watch of a new zone; all of them or none."""
+        for number, watcher in enumerate(self._watchers):
+            try:
+                watcher.reserved(zone.address, zone.size)
+            except BaseException:
+                for told in self._watchers[:number]:
+                    told.freed(zone.address, zone.size)
+                raise
 
     def _check_request(self, name: str, size: int, align: int) -> None:
         if self._closed:
@@ -221,7 +282,7 @@ class Memory:
         """Zero a zone: free memory is always zero. Ordinary pages go back to the kernel, hugepages stay ours."""
         page = self._backing.page_size
         first, end = -(-address // page) * page, (address + size) // page * page
-        if self._backing.huge or first >= end or not libc.advise(first, end - first, libc.REMOVE):
+        if self._backing.huge or self._pinned or first >= end or not libc.advise(first, end - first, libc.REMOVE):
             ctypes.memset(address, 0, size)
             return
         ctypes.memset(address, 0, first - address)

@@ -52,11 +52,17 @@ def _pool_ops(text: str) -> str:
     return text
 
 
+def _pci_host(text: str) -> str:
+    if text != "kernel" and not text.startswith("qemu:"):
+        raise ConfigError(f"--pci-host: {text!r} must be kernel or begin with qemu: (qemu:device=vmxnet3,netdev=...)")
+    return text
+
+
 OPTIONS = (
     Option(("-a", "--allow"), "DEVICE", "use this device; may repeat", repeat=True),
     Option(("-b", "--block"), "DEVICE", "do not use this device; may repeat", repeat=True),
     Option(("-A", "--no-auto-probing"), None, "use only devices that are named"),
-    Option(("--auto-probing",), None, "use every device found", lacking=_PCI),
+    Option(("--auto-probing",), None, "use every device found that a driver knows (default)"),
     Option(("--base-virtaddr",), "ADDRESS", "map memory at this hexadecimal address", _base_address),
     Option(("-c", "--coremask"), "MASK", "hexadecimal mask of cores to run on", parse_coremask),
     Option(("-l", "--lcores"), "LIST", "cores to run on: 0-3,8 or (0,1)@2 or (0-2)@(4-6)", parse_coremap),
@@ -114,6 +120,13 @@ OPTIONS = (
         ("--proc-type",), "TYPE", "primary, secondary (use the primary's ports) or auto (what fits)", _process_type
     ),
     Option(("--no-pci",), None, "do not look for PCI devices"),
+    Option(
+        ("--pci-host",),
+        "HOST",
+        "who has the PCI devices: kernel (default), or qemu:device=MODEL,netdev=... for each one",
+        _pci_host,
+        repeat=True,
+    ),
     Option(("--no-hpet",), None, "do not use the HPET (it is never used)"),
     Option(("--no-shconf",), None, "no shared configuration files"),
     Option(("--vdev",), "NAME,KEY=VALUE", "make a virtual device; may repeat", repeat=True),
@@ -166,8 +179,9 @@ EXCLUSIONS = (
     ("no-huge", "single-file-segments"),
     ("in-memory", "huge-unlink"),
     ("telemetry", "no-telemetry"),
+    ("no-pci", "pci-host"),
 )
-"""Keys that cannot be used at the same time, as in DPDK."""
+"""Keys that cannot be used at the same time, as in DPDK; --pci-host is our own."""
 
 RENAMED = {
     "-w": "-a (--allow)",

@@ -12,7 +12,7 @@ from typing import Any
 
 from pollmode.eal import devargs
 from pollmode.eal.coremap import CoreMap, remap
-from pollmode.eal.errors import ConfigError, UnsupportedError
+from pollmode.eal.errors import ConfigError
 from pollmode.eal.grammar import Grammar
 from pollmode.eal.logs import LevelRule
 from pollmode.eal.option_table import EXCLUSIONS, OPTIONS, RENAMED
@@ -25,6 +25,7 @@ class EalOptions:
     """What the EAL's command line said; the defaults are those of an empty one.
 
     `lcores` pairs lcore ids with sets of cpus, in order, or is None for every cpu the process may run on.
+    `vdevs` and `allow` are the texts of virtual devices and of PCI devices to use, `block` the names of either kind.
     `telemetry` is None when it was neither asked for nor refused: it is served, but the process starts without it too.
     """
 
@@ -43,9 +44,12 @@ class EalOptions:
     file_prefix: str = "rte"
     proc_type: str = "primary"
     no_pci: bool = False
+    pci_hosts: tuple[str, ...] = ()
     no_shconf: bool = False
     vdevs: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
     block: tuple[str, ...] = ()
+    no_auto_probing: bool = False
     log_levels: tuple[LevelRule, ...] = ()
     log_color: str = "auto"
     log_timestamp: str | None = None
@@ -72,16 +76,17 @@ def parse(argv: Sequence[str]) -> EalOptions:
     _check_exclusions(given)
     lcores = _lcores(given)
     rules = _tuple(given, "log-level")
-    vdevs, block = _devices(given)
+    vdevs, allow, block = _devices(given)
     simple: dict[str, Any] = {key.replace("-", "_"): given[key] for key in _PLAIN if key in given}
     fields: dict[str, Any] = {
         "memory_mb": given.get("memory-size", given.get("numa-mem")),
         "log_levels": tuple(rule for rule in rules if rule is not LevelRule.HELP),
         "list_log_types": LevelRule.HELP in rules,
         "main_lcore": _main_lcore(given, lcores),
+        "pci_hosts": _tuple(given, "pci-host"),
         "telemetry": True if "telemetry" in given else False if "no-telemetry" in given else None,
     }
-    return EalOptions(lcores=lcores, vdevs=vdevs, block=block, **fields, **simple)
+    return EalOptions(lcores=lcores, vdevs=vdevs, allow=allow, block=block, **fields, **simple)
 
 
 _PLAIN = (
@@ -97,6 +102,7 @@ _PLAIN = (
     "file-prefix",
     "proc-type",
     "no-pci",
+    "no-auto-probing",
     "no-shconf",
     "log-color",
     "log-timestamp",
@@ -135,24 +141,25 @@ def _main_lcore(given: dict[str, Any], lcores: CoreMap | None) -> int | None:
     return main
 
 
-def _devices(given: dict[str, object]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return texts of virtual devices to make, and names not to use.
+def _devices(given: dict[str, object]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return texts of virtual devices to make and of PCI devices to use, and names not to use.
 
     DPDK makes the virtual devices of -a like those of --vdev.
     """
-    vdevs = (*_tuple(given, "vdev"), *_tuple(given, "allow"))
+    vdevs: list[str] = list(_tuple(given, "vdev"))
+    allow: list[str] = []
+    for text in _tuple(given, "allow"):
+        (allow if devargs.parse(text).bus == "pci" else vdevs).append(text)
     block = tuple(devargs.parse(text).name for text in _tuple(given, "block"))
     names: set[str] = set()
-    for text in vdevs:
+    for text in (*vdevs, *allow):
         device = devargs.parse(text)
-        if device.bus != "vdev":
-            raise UnsupportedError(
-                f"device {device.name} is not supported yet: the PCI bus is not part of this release"
-            )
         if device.name in names:
             raise ConfigError(f"device {device.name} is given twice: a second one needs a name of its own")
         names.add(device.name)
-    return tuple(text for text in vdevs if devargs.parse(text).name not in block), block
+    if wrong := next((text for text in vdevs if devargs.parse(text).bus == "pci"), None):
+        raise ConfigError(f"--vdev {wrong}: that is a PCI device; name it with -a")
+    return tuple(text for text in vdevs if devargs.parse(text).name not in block), tuple(allow), block
 
 
 def usage() -> list[tuple[str, str]]:
