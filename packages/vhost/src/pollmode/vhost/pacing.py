@@ -118,7 +118,7 @@ def end_window(pacing: int) -> int:
     cost = costs[p.way]
     costs[p.way] = cost + ((min(now - p.began, cost + (cost >> 2)) - cost) >> 2)
     p.windows += 1
-    way = (p.windows // TURNS) & (WAYS - 1)
+    way: int = (p.windows // TURNS) & (WAYS - 1)
     if p.windows & (TURNS - 1) != 0:
         for other in range(WAYS):
             if costs[other] < costs[way]:
