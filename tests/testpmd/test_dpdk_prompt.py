@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from support.dpdk import require_testpmd
+from support.prompt_text import alike, session_of
 
 from pollmode.eal.jit import BOUNDS_CHECKED, INTERPRETED
 from pollmode.testpmd.tell import ARROW
@@ -327,18 +328,9 @@ THEIRS = ("EAL:", "testpmd: preferred", "rte_eth_dev_", "Invalid port_id", "Ethd
 
 def plain(text: str) -> list[str]:
     """Return the lines of a session with what differs by nature made alike."""
-    text = re.sub(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}", "MAC", text.replace("\r", ""))
-    text = re.sub(r"((?:packets|total|bytes|-dropped|[RT]x-[pb]ps)): +\d+ *", r"\1: N ", text)
-    text = re.sub(r"(_packets|_bytes|_errors): \d+", r"\1: N", text)
-    text = re.sub(r"(Device speed capability:).*", r"\1", text)
+    text = re.sub(r"(Device speed capability:).*", r"\1", alike(text))
     text = re.sub(r"\nPrimary: [^\n]*\n", "", text)  # DPDK's packet capture takes its leave
     return [line.rstrip() for line in text.splitlines() if not line.startswith((*OURS, *THEIRS))]
-
-
-def session_of(lines: list[str]) -> list[str]:
-    """Return what follows the first prompt: what is printed before depends on the environment."""
-    first = next(place for place, line in enumerate(lines) if line.startswith("testpmd> "))
-    return lines[first:]
 
 
 def piped(argv: Sequence[str], commands: str, environment: dict[str, str]) -> list[str]:
