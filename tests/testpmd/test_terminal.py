@@ -4,17 +4,14 @@
 from __future__ import annotations
 
 import os
-import pty
-import re
-import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.terminal import COLD, Terminal
 
 from pollmode.eal.jit import BOUNDS_CHECKED, INTERPRETED
 
@@ -24,8 +21,6 @@ pytestmark = [
     pytest.mark.skipif(INTERPRETED or BOUNDS_CHECKED, reason="what is typed does not depend on how code runs"),
 ]
 
-COLD = 400.0
-"""Seconds for what has to compile everything on a busy machine."""
 PROMPT = r"testpmd>"
 
 
@@ -36,62 +31,10 @@ def words(*app: str, ports: int = 1) -> list[str]:
     return [sys.executable, "-m", "pollmode.testpmd", *eal, *vdevs, "--", "-i", "--total-num-mbufs=2048", *app]
 
 
-class Terminal:
-    """The program at a terminal of 100 columns, which answers no question about the cursor."""
-
-    def __init__(self, state: Path, *app: str) -> None:
-        self._ours, theirs = pty.openpty()
-        environment = {"PROMPT_TOOLKIT_NO_CPR": "1", "XDG_STATE_HOME": str(state), "TERM": "xterm", "COLUMNS": "100"}
-        self.process = subprocess.Popen(
-            words(*app),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**os.environ, **environment},
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self.shown = ""
-
-    def _read(self) -> bool:
-        """Take what was shown; False when the program has closed the terminal."""
-        if not select.select([self._ours], [], [], 0.1)[0]:
-            return True
-        try:
-            chunk = os.read(self._ours, 65536)
-        except OSError:
-            return False
-        self.shown += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>()][B0]?", "", chunk.decode(errors="replace"))
-        return bool(chunk)
-
-    def wait_for(self, pattern: str, seconds: float = COLD) -> None:
-        """Wait until something is shown, and forget what was shown up to its end."""
-        end = time.monotonic() + seconds
-        while not (found := re.search(pattern, self.shown)):
-            assert self._read() or re.search(pattern, self.shown), f"ended without {pattern!r}:\n{self.shown}"
-            assert time.monotonic() < end, f"never showed {pattern!r}:\n{self.shown}"
-        self.shown = self.shown[found.end() :]
-
-    def type(self, keys: str) -> None:
-        os.write(self._ours, keys.encode())
-
-    def end(self) -> int:
-        """Read to the end; return the exit code."""
-        while self._read():
-            if self.process.poll() is not None and not select.select([self._ours], [], [], 0)[0]:
-                break
-        return self.process.wait(60)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(60)
-        os.close(self._ours)
-
-
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    made = Terminal(tmp_path)
+    environment = {"PROMPT_TOOLKIT_NO_CPR": "1", "XDG_STATE_HOME": str(tmp_path)}
+    made = Terminal(words(), environment, size=(100, 24))
     try:
         made.wait_for(PROMPT)
         yield made

@@ -13,6 +13,7 @@ from pollmode.eal.environment import Environment
 from pollmode.eal.errors import ConfigError, DeviceFault
 from pollmode.eal.stopper import Stopper
 from pollmode.ethdev import Event, Port
+from pollmode.testpmd.dashboard import terminal as dashboard
 from pollmode.testpmd.lifecycle import close_ports, start_ports, stop_ports
 from pollmode.testpmd.live import watch
 from pollmode.testpmd.options import Options
@@ -43,6 +44,8 @@ def run(eal_words: Sequence[str], options: Options, *, seconds: float = 0) -> in
     """
     if options.tx_first and options.lsc_interrupt:
         warn("Warning: lsc_interrupt needs to be off when using tx_first. Disabling.")
+    if options.tui:
+        dashboard.check_terminal()
     with Stopper() as stopper, Environment.start(eal_words) as environment:
         end_telling = jit.on_compile(lambda name: print(f"compiling {name} ...", file=sys.stderr, flush=True))
         session = Session(environment, options, stopper)
@@ -149,7 +152,9 @@ def _wait(ports: Sequence[Port], session: Session, seconds: float) -> None:
         left = deadline - time.monotonic()
         return stopper.wait(max(0.0, min(period, left))) or left <= period
 
-    if options.stats_period:
+    if options.tui:
+        dashboard.show(session, seconds)
+    elif options.stats_period:
         watch(ports, options.stats_period, options.display_xstats, over)
     elif seconds:
         stopper.wait(seconds)

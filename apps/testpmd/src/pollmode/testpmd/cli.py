@@ -76,7 +76,7 @@ def _own_command(words: list[str]) -> int:
             return lambda: _forward(rest or [])
         from pollmode.testpmd import demo as demonstration
 
-        return lambda: demonstration.run(rest or [], 10.0 if seconds is None else seconds)
+        return lambda: demonstration.run(rest or [], seconds)
 
     try:
         run = command(args=words, standalone_mode=False)

@@ -21,19 +21,26 @@ __all__ = ["run"]
 BURSTS = 8
 """Bursts put on the way at the start: as many packets as circulate, less than a ring of 256 holds."""
 
+SECONDS = 10.0
+"""How long the demonstration lasts unless it is said."""
+
 PREFIX = "testpmd-"
 YOUNG = 60.0
 """Seconds in which a folder that was just made is locked, with room to spare."""
 
 
-def run(words: Sequence[str], seconds: float) -> int:
+def run(words: Sequence[str], seconds: float | None) -> int:
     """Forward for so many seconds, with `words` added to testpmd's own options; return the exit code.
 
-    Needs neither root nor hugepages, and leaves nothing behind: the socket is in a private temporary folder.
+    Without a number it is SECONDS, or until the dashboard is left. Needs neither root nor hugepages, and leaves nothing
+    behind: the socket is in a private temporary folder.
     """
-    if not 0 < seconds <= 86400:
+    if seconds is not None and not 0 < seconds <= 86400:
         raise ConfigError(f"--seconds is {seconds:g}, it must be above 0 and at most 86400")
-    options = parse([f"--tx-first={BURSTS}", "--stats-period=1", *words])
+    tui = parse(words).tui
+    options = parse([f"--tx-first={BURSTS}", *([] if tui else ["--stats-period=1"]), *words])
+    if seconds is None:
+        seconds = 0 if tui else SECONDS
     from pollmode.testpmd import application  # slow: until a Stopper is there a signal ends the process at once
 
     with Stopper(), _private_folder() as folder:

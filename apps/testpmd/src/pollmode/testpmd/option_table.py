@@ -62,6 +62,7 @@ def _lacks(names: str, value: str | None, lacking: str) -> Option:
 
 CONTROL = (
     Option(("-i", "--interactive"), None, "open the prompt; commands may also be piped"),
+    Option(("--tui",), None, "show a full-screen dashboard while packets are forwarded"),
     Option(("--cmdline-file",), "FILE", "run the commands of a file first, showing them", repeat=True),
     Option(("--cmdline-file-noecho",), "FILE", "the same without showing them", repeat=True),
     Option(("-h", "--help"), None, "print this page and exit"),
@@ -205,6 +206,9 @@ EXCLUSIONS = (
     ("portmask", "portlist"),
     ("numa", "no-numa"),
     ("coremask", "nb-cores"),
+    ("tui", "interactive"),
+    ("tui", "stats-period"),
+    ("tui", "display-xstats"),
     ("eth-peer", "eth-peers-configfile"),
 )
 """Keys that ask for two different things at once."""

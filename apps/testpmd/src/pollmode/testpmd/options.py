@@ -49,6 +49,7 @@ class Options:
     help: bool = False
     interactive: bool = False
     auto_start: bool = False
+    tui: bool = False
     command_files: tuple[tuple[str, bool], ...] = ()
     device_start: bool = True
     tx_first: int = 0
@@ -151,6 +152,7 @@ def parse(words: Sequence[str]) -> Options:
     options = Options(
         interactive="interactive" in given,
         auto_start="auto-start" in given,
+        tui="tui" in given,
         command_files=_command_files(given),
         device_start="disable-device-start" not in given,
         link_check="disable-link-check" not in given,

@@ -85,6 +85,11 @@ class Session:
             warn("\nWarning! port-topology=paired and odd forward ports number, the last port will pair with itself.\n")
         return plan_streams(self.options, chosen, self.selection.forwarding_cores, to_sender=mode == "icmpecho")
 
+    @property
+    def forwarding_plan(self) -> Plan | None:
+        """Who forwards what, or did when it was stopped; None before the first start."""
+        return self._forwarding.plan if self._forwarding is not None else None
+
     def forwards(self, port: Port) -> bool:
         """Tell whether packets are being forwarded from or to a port."""
         return self.running and self._forwarding is not None and port.id in self._forwarding.plan.ports

@@ -38,15 +38,19 @@ class Stopper:
     """A context of the main thread in which signals stop the application.
 
     `on_stop` is called at the first signal or `stop()`, from a signal handler: it may set stop words (`Lcores.stop`)
-    and must not wait. `signal` is the number of the signal that came, or None. One within another takes the signals
-    over, and the request if the outer one has been asked already.
+    and must not wait. `on_forced` is called there before a later signal ends the process, to put right what must not
+    stay as it is. `signal` is the number of the signal that came, or None. One within another takes the signals over,
+    and the request if the outer one has been asked already.
     """
 
-    def __init__(self, on_stop: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, on_stop: Callable[[], None] | None = None, *, on_forced: Callable[[], None] | None = None
+    ) -> None:
         self.requested = False
         self.signal: int | None = None
         self._signalled = 0.0
         self._on_stop = on_stop
+        self._on_forced = on_forced
         self._wake = -1
         self._before: dict[signal.Signals, Any] = {}
 
@@ -93,6 +97,8 @@ class Stopper:
         if self.signal is not None and time.monotonic() < self._signalled + SAME_SIGNAL:
             return
         if self.requested:
+            if self._on_forced is not None:
+                self._on_forced()
             os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\nForced to quit by a second signal\n")
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
