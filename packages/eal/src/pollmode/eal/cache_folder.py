@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
-import functools
 import hashlib
 import os
 import shutil
@@ -20,7 +19,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["KEPT", "TEMPORARY", "cache_base", "choose_folder", "running_digest", "sources_digest"]
+__all__ = ["KEPT", "TEMPORARY", "cache_base", "choose_folder", "sources_digest"]
 
 KEPT = 4
 """Folders kept: the present one and those of the sources used before it."""
@@ -40,12 +39,6 @@ def sources_digest(bounds_checked: bool = False) -> str:
             digest.update(str(path.relative_to(root)).encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-@functools.cache
-def running_digest(bounds_checked: bool = False) -> str:
-    """Return the digest of the sources that this process runs: those of the first call, whatever is edited later."""
-    return sources_digest(bounds_checked)
 
 
 def cache_base() -> Path:

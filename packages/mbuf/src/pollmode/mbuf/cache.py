@@ -9,19 +9,25 @@ times the size, flushes it (rte_mempool_do_generic_get and _put).
 An interpreter thread has an lcore record whose id is beyond the caches; several such threads may share it. Its "cache"
 is a header without a stack: length 0 and limit -1 make every get and put take the slow way, which works on the ring.
 A pool without caches has only that header and a stride of 0. So the fast way needs no test for either.
+
+An lcore of another process has a depot in place of the ring (`depot.py`): only the slow way differs.
 """
 
 from __future__ import annotations
 
-from pollmode.eal.jit import compiled, copy, fetch_add64, inlined, load64, store64
+from pollmode.eal.jit import compiled, copy, fetch_add64, inlined, load64, load_relaxed64, store64, store_release64
 from pollmode.eal.lcore_layout import LCORE_ID
+from pollmode.mbuf.depot import depot_feed, depot_get, depot_get_one, depot_put, depot_put_one, depot_unload
 from pollmode.mbuf.layout import (
+    CACHE_DEPOT,
     CACHE_LENGTH,
     CACHE_LIMIT,
     CACHE_SLOTS,
+    DEPOT_HUNGRY,
     MEMPOOL_CACHE_SIZE,
     MEMPOOL_CACHE_STRIDE,
     MEMPOOL_CACHES,
+    MEMPOOL_DEPOT,
     MEMPOOL_LOST,
     MEMPOOL_RING,
 )
@@ -62,7 +68,8 @@ def pool_put_bulk(lcore: int, pool: int, objs: int, n: int) -> None:
     length = load64(cache + CACHE_LENGTH)
     if length + n <= load64(cache + CACHE_LIMIT):
         copy(cache + CACHE_SLOTS + 8 * length, objs, 8 * n)
-        store64(cache + CACHE_LENGTH, length + n)
+        # Behind the words, where a process that dies here is cleared up after: the store is a plain one on x86.
+        store_release64(cache + CACHE_LENGTH, length + n)
     else:
         _put_flushing(cache, pool, objs, n)
 
@@ -85,14 +92,25 @@ def pool_put(lcore: int, pool: int, element: int) -> None:
     length = load64(cache + CACHE_LENGTH)
     if length < load64(cache + CACHE_LIMIT):
         store64(cache + CACHE_SLOTS + 8 * length, element)
-        store64(cache + CACHE_LENGTH, length + 1)
+        store_release64(cache + CACHE_LENGTH, length + 1)
     else:
         _put_one_flushing(cache, pool, element)
 
 
 @compiled
 def _get_refilling(cache: int, pool: int, objs: int, n: int) -> int:
-    """Get what the cache alone can't give: with the ring's help, and when `n` is large mostly from the ring."""
+    """Get what the cache alone can't give."""
+    if load64(cache + CACHE_DEPOT) != 0:
+        return depot_get(cache, pool, objs, n)
+    got = _get_with_ring(cache, pool, objs, n)
+    if got == 0 and n > 0 and load64(pool + MEMPOOL_DEPOT) != 0 and depot_unload(pool) > 0:
+        got = _get_with_ring(cache, pool, objs, n)
+    return got
+
+
+@compiled
+def _get_with_ring(cache: int, pool: int, objs: int, n: int) -> int:
+    """Get what the cache can't give with the ring's help, and when `n` is large mostly from the ring."""
     ring = load64(pool + MEMPOOL_RING)
     length = load64(cache + CACHE_LENGTH)
     size = load64(pool + MEMPOOL_CACHE_SIZE)
@@ -115,6 +133,17 @@ def _get_refilling(cache: int, pool: int, objs: int, n: int) -> int:
 @compiled
 def _get_one_refilling(cache: int, pool: int) -> int:
     """Get one element when the cache is empty, or there is none."""
+    if load64(cache + CACHE_DEPOT) != 0:
+        return depot_get_one(cache, pool)
+    element = _get_one_with_ring(cache, pool)
+    if element == 0 and load64(pool + MEMPOOL_DEPOT) != 0 and depot_unload(pool) > 0:
+        element = _get_one_with_ring(cache, pool)
+    return element
+
+
+@compiled
+def _get_one_with_ring(cache: int, pool: int) -> int:
+    """Get one element and refill the cache, if there is one."""
     ring = load64(pool + MEMPOOL_RING)
     size = load64(pool + MEMPOOL_CACHE_SIZE)
     if load64(cache + CACHE_LIMIT) >= 0 and ring_dequeue_bulk(ring, cache + CACHE_SLOTS, size) == size:
@@ -126,6 +155,8 @@ def _get_one_refilling(cache: int, pool: int) -> int:
 @compiled
 def _put_flushing(cache: int, pool: int, objs: int, n: int) -> int:
     """Put elements that would make the cache too long, or for which there is none."""
+    if load64(cache + CACHE_DEPOT) != 0:
+        return depot_put(cache, pool, objs, n)
     if n <= load64(cache + CACHE_LIMIT):
         _put_into_ring(pool, cache + CACHE_SLOTS, load64(cache + CACHE_LENGTH))
         copy(cache + CACHE_SLOTS, objs, 8 * n)
@@ -138,6 +169,8 @@ def _put_flushing(cache: int, pool: int, objs: int, n: int) -> int:
 @compiled
 def _put_one_flushing(cache: int, pool: int, element: int) -> int:
     """Put one element when the cache is at its limit, or there is none."""
+    if load64(cache + CACHE_DEPOT) != 0:
+        return depot_put_one(cache, pool, element)
     if load64(cache + CACHE_LIMIT) >= 0:
         _put_into_ring(pool, cache + CACHE_SLOTS, load64(cache + CACHE_LENGTH))
         store64(cache + CACHE_SLOTS, element)
@@ -150,6 +183,10 @@ def _put_one_flushing(cache: int, pool: int, element: int) -> int:
 @inlined
 def _put_into_ring(pool: int, objs: int, n: int) -> None:
     """Put elements into the ring, which has room for every element there is: what finds none was not ours to put."""
-    done = ring_enqueue_burst(load64(pool + MEMPOOL_RING), objs, n)
+    done = 0
+    depot = load64(pool + MEMPOOL_DEPOT)
+    if depot != 0 and load_relaxed64(depot + DEPOT_HUNGRY) != 0:
+        done = depot_feed(pool, objs, n)
+    done += ring_enqueue_burst(load64(pool + MEMPOOL_RING), objs + 8 * done, n - done)
     if done < n:
         fetch_add64(pool + MEMPOOL_LOST, n - done)

@@ -203,7 +203,8 @@ MEMPOOL: Final[np.dtype[Any]] = le_struct(
     private_size="i8",  # of an mbuf pool: bytes of application data behind each mbuf's header
     rearm="i8",  # of an mbuf pool: the rearm word of an mbuf that was just allocated
     lost="i8",  # elements put into a full ring: something was put twice or is not of this pool
-    unused=("i8", 4),
+    depot="i8",  # address of the depot that other processes take from and put into; 0 when there are none
+    unused=("i8", 3),
 )
 MEMPOOL_CACHES: Final = offset_of(MEMPOOL, "caches")
 MEMPOOL_CACHE_STRIDE: Final = offset_of(MEMPOOL, "cache_stride")
@@ -217,6 +218,7 @@ MEMPOOL_DATA_ROOM: Final = offset_of(MEMPOOL, "data_room")
 MEMPOOL_PRIVATE_SIZE: Final = offset_of(MEMPOOL, "private_size")
 MEMPOOL_REARM: Final = offset_of(MEMPOOL, "rearm")
 MEMPOOL_LOST: Final = offset_of(MEMPOOL, "lost")
+MEMPOOL_DEPOT: Final = offset_of(MEMPOOL, "depot")
 
 # A cache: a stack of addresses behind this header. The record that lcores without a cache share has limit -1.
 CACHE: Final[np.dtype[Any]] = le_struct(
@@ -224,13 +226,58 @@ CACHE: Final[np.dtype[Any]] = le_struct(
     64,
     length="i8",
     limit="i8",  # a put that would make it longer flushes it first (rte_mempool's flushthresh)
-    unused=("i8", 6),
+    depot="i8",  # of an lcore of another process: what it has in place of the ring; else 0
+    owner="i8",  # of such an lcore: its id + 1, the mark of the crates in its hands
+    unused=("i8", 4),
 )
 CACHE_LENGTH: Final = offset_of(CACHE, "length")
 CACHE_LIMIT: Final = offset_of(CACHE, "limit")
+CACHE_DEPOT: Final = offset_of(CACHE, "depot")
+CACHE_OWNER: Final = offset_of(CACHE, "owner")
 CACHE_SLOTS: Final = CACHE.itemsize
 CACHE_MAX_SIZE: Final = 512  # RTE_MEMPOOL_CACHE_MAX_SIZE
 NO_CACHE: Final = -1
+
+# The depot: crates of addresses, on a stack of those with something in them and a stack of empty ones. The word of a
+# stack is the number of its first crate (0: none) below a tag that every change counts up, so that a compare-exchange
+# isn't fooled by a crate that went and came back.
+DEPOT: Final[np.dtype[Any]] = le_struct(
+    "depot",
+    256,
+    full="i8",
+    unused0=("i8", 7),
+    empty="i8",
+    unused1=("i8", 7),
+    hungry="i8",  # 1: a get found no crate since the last one was fed
+    unused2=("i8", 7),
+    crates="i8",  # address of crate number 1
+    crate_stride="i8",
+    capacity="i8",  # addresses a crate holds
+    count="i8",  # crates
+    unused3=("i8", 4),
+)
+DEPOT_FULL: Final = offset_of(DEPOT, "full")
+DEPOT_EMPTY: Final = offset_of(DEPOT, "empty")
+DEPOT_HUNGRY: Final = offset_of(DEPOT, "hungry")
+DEPOT_CRATES: Final = offset_of(DEPOT, "crates")
+DEPOT_CRATE_STRIDE: Final = offset_of(DEPOT, "crate_stride")
+DEPOT_CAPACITY: Final = offset_of(DEPOT, "capacity")
+STACK_NUMBER: Final = BitField(0, 24)
+STACK_TAG: Final = BitField(24, 39)  # the word stays positive
+CRATE: Final[np.dtype[Any]] = le_struct(
+    "crate",
+    64,
+    number="i8",
+    next="i8",  # the number of the crate below it
+    length="i8",
+    owner="i8",  # of a crate that is on neither stack: whose hands it is in; 0 for those of the primary
+    unused=("i8", 4),
+)
+CRATE_NUMBER: Final = offset_of(CRATE, "number")
+CRATE_NEXT: Final = offset_of(CRATE, "next")
+CRATE_LENGTH: Final = offset_of(CRATE, "length")
+CRATE_OWNER: Final = offset_of(CRATE, "owner")
+CRATE_SLOTS: Final = CRATE.itemsize
 
 # What stands before every element of a pool.
 OBJECT_HEADER: Final[np.dtype[Any]] = le_struct(

@@ -9,7 +9,8 @@ the elements' first lines spread over all memory channels.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -26,6 +27,10 @@ from pollmode.mbuf.layout import (
     CACHE_LINE,
     CACHE_MAX_SIZE,
     CACHE_SLOTS,
+    CRATE,
+    CRATE_LENGTH,
+    CRATE_SLOTS,
+    DEPOT,
     MEMPOOL,
     NO_CACHE,
     OBJECT_COOKIE,
@@ -36,7 +41,20 @@ from pollmode.mbuf.layout import (
 if TYPE_CHECKING:
     from pollmode.eal.memory import Memory, Memzone
 
-__all__ = ["Audit", "Mempool", "create", "find", "get", "lookup", "lookup_all", "put"]
+__all__ = [
+    "Audit",
+    "Mempool",
+    "create",
+    "find",
+    "get",
+    "live_in",
+    "lookup",
+    "lookup_all",
+    "on_create",
+    "put",
+    "set_control",
+    "words_in_crates",
+]
 
 ZONE: Final = "MP_"
 """How the names of pools' zones begin."""
@@ -45,6 +63,7 @@ DEFAULT_CACHE_SIZE: Final = 256
 Words = Sequence[int] | npt.NDArray[np.int64]
 
 _live: dict[int, Mempool] = {}
+_told: weakref.WeakKeyDictionary[Memory, list[Callable[[Mempool], object]]] = weakref.WeakKeyDictionary()
 
 
 class Parts(NamedTuple):
@@ -71,7 +90,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Audit:
-    """Where a pool's elements are: in its ring, in caches (by lcore id), and out."""
+    """Where a pool's elements are: in its ring or its depot, in caches (by lcore id), and out."""
 
     count: int
     in_ring: int
@@ -106,6 +125,7 @@ class Mempool:
         self._stride = _stride(shape.element_size)
         self._cache_stride = shape.cache_stride
         self._zone, self._elements, self._ring = parts
+        self._depot: Memzone | None = None
         self.address: int = self._zone.address
         _live[self.address] = self
 
@@ -142,6 +162,37 @@ class Mempool:
                 self._cache(lcore)["limit"] = self.cache_size + self.cache_size // 2
         self._cache(MAX_LCORE)["limit"] = NO_CACHE
 
+    def cache_header(self, lcore: int) -> np.void:
+        """Return the CACHE record of an lcore, writable."""
+        self.record()
+        return self._cache(lcore)
+
+    def cached(self, lcore: int) -> list[int]:
+        """Return the elements in the cache of an lcore that does not run."""
+        length = min(max(int(self.cache_header(lcore)["length"]), 0), 2 * self.cache_size)
+        offset = MEMPOOL.itemsize + lcore * self._cache_stride + CACHE_SLOTS
+        return self._zone.array("<i8", length, offset).tolist()  # type: ignore[no-any-return]
+
+    def attach_depot(self, zone: Memzone) -> None:
+        """Let the lcores of this process know where those of others put elements; the zone is freed with the pool."""
+        self._depot = zone
+        self.record()["depot"] = zone.address
+
+    def _in_depot(self) -> int:
+        """Return how many elements are in crates; a snapshot."""
+        return words_in_crates(self._depot) if self._depot is not None else 0
+
+    def _depot_words(self) -> npt.NDArray[np.int64]:
+        if self._depot is None:
+            return np.zeros(0, np.int64)
+        record = self._depot.array(DEPOT)[0]
+        count, stride = int(record["count"]), int(record["crate_stride"])
+        words = [np.zeros(0, np.int64)]
+        for offset in range(DEPOT.itemsize, DEPOT.itemsize + count * stride, stride):
+            length = int(self._depot.array(CRATE, 1, offset)[0]["length"])
+            words.append(self._depot.array(np.dtype("<i8"), length, offset + CRATE_SLOTS))
+        return np.concatenate(words)
+
     def _cache(self, lcore: int) -> np.void:
         offset = MEMPOOL.itemsize + lcore * self._cache_stride
         header: np.void = self._zone.array(CACHE, 1, offset)[0]
@@ -154,6 +205,10 @@ class Mempool:
             with contextlib.suppress(ConfigError):
                 return self._memory.lookup(self._zone.name) is self._zone
         return False
+
+    def is_in(self, memory: Memory) -> bool:
+        """Tell whether it is a live pool in that memory."""
+        return self._memory is memory and self.live
 
     def record(self) -> np.void:
         """Return the pool's MEMPOOL record, writable. Raises ConfigError when the pool was freed, or its memory."""
@@ -186,7 +241,7 @@ class Mempool:
     def available(self) -> int:
         """Return how many elements are in the ring and in all caches; a snapshot (rte_mempool_avail_count)."""
         self.record()
-        return len(self._ring) + sum(self._cache_lengths().values())
+        return len(self._ring) + sum(self._cache_lengths().values()) + self._in_depot()
 
     def in_use(self) -> int:
         """Return how many elements are out; a snapshot (rte_mempool_in_use_count)."""
@@ -217,6 +272,7 @@ class Mempool:
             kept[f"cache of lcore {lcore}"] = self._zone.array(
                 np.dtype("<i8"), length, MEMPOOL.itemsize + lcore * self._cache_stride + CACHE_SLOTS
             )
+        kept["depot"] = self._depot_words()
         for place, words in kept.items():
             for address in words.tolist():
                 if self.index(address) < 0:
@@ -231,7 +287,7 @@ class Mempool:
             raise InternalError(
                 f"mempool {self.name}: {int(record['lost'])} puts found the ring full: put twice or foreign"
             )
-        return Audit(self.count, len(kept["ring"]), self._cache_lengths())
+        return Audit(self.count, len(kept["ring"]) + len(kept["depot"]), self._cache_lengths())
 
     def free(self) -> None:
         """Give the memory back; elements that are out become invalid. Raises ConfigError when that was done before.
@@ -240,8 +296,12 @@ class Mempool:
         """
         self.record()
         self._memory.require_own(f"mempool {self.name}", "freed")
+        if self._depot is not None and any(self._cache(lcore)["depot"] for lcore in range(MAX_LCORE)):
+            raise ConfigError(f"mempool {self.name} is used by another process; end that first", errno=16)
         del _live[self.address]
         self.address = 0
+        if self._depot is not None:
+            self._memory.free(self._depot)
         self._ring.free()
         self._memory.free(self._elements)
         self._memory.free(self._zone)
@@ -274,6 +334,8 @@ def create(memory: Memory, name: str, count: int, *, element_size: int, cache_si
     shape = Shape(count, element_size, cache_size)
     pool = Mempool(memory, name, shape, _reserve(memory, name, shape))
     pool.write()
+    for told in _told.get(memory, ()):
+        told(pool)
     return pool
 
 
@@ -311,6 +373,24 @@ def lookup_all(memory: Memory) -> list[Mempool]:
     return [lookup(memory, name.removeprefix(ZONE)) for name in sorted(pools)]
 
 
+def words_in_crates(depot: Memzone) -> int:
+    """Return how many addresses are in the crates of a depot; a snapshot."""
+    record = depot.array(DEPOT)[0]
+    count, stride = int(record["count"]), int(record["crate_stride"])
+    raw = depot.array(np.dtype("u1"), count * stride, DEPOT.itemsize)
+    return int(np.ndarray((count,), np.dtype("<i8"), raw, CRATE_LENGTH, (stride,)).sum())
+
+
+def live_in(memory: Memory) -> list[Mempool]:
+    """Return the pools that this process has in a memory."""
+    return [pool for pool in list(_live.values()) if pool.is_in(memory)]
+
+
+def on_create(memory: Memory, callback: Callable[[Mempool], object]) -> None:
+    """Call `callback(pool)` for every pool that is made in a memory from now on."""
+    _told.setdefault(memory, []).append(callback)
+
+
 def find(address: int) -> Mempool | None:
     """Return the live pool of this process that has an element at `address`, or None."""
     for key, pool in list(_live.items()):
@@ -325,6 +405,11 @@ _control: Final = np.zeros(1, LCORE)
 _control["id"] = LCORE_ID_ANY
 CONTROL_LCORE: Final[int] = _control.ctypes.data
 """Address of an lcore record for the interpreter's threads: its id has no cache."""
+
+
+def set_control(lcore: int) -> None:
+    """Give the interpreter's threads another lcore id: in a secondary process, the one that the primary gave it."""
+    _control["id"] = lcore
 
 
 @compiled

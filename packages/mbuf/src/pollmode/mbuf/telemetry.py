@@ -22,6 +22,7 @@ from pollmode.mbuf.layout import (
     RING_SINGLE_CONSUMER,
     RING_SINGLE_PRODUCER,
 )
+from pollmode.mbuf.mempool import words_in_crates
 
 if TYPE_CHECKING:
     from pollmode.eal.memory import Memory, Memzone
@@ -81,6 +82,8 @@ class _Commands:
         ring = self._rings()[zone.name].array(RING)[0]
         cached = _cached(zone, int(record["cache_stride"]))
         count, size = int(record["count"]), int(record["element_size"])
+        depots = [each for each in self._memory.zones() if each.address == record["depot"]]
+        common = _words_in(ring) + sum(words_in_crates(depot) for depot in depots)
         return {
             "name": name,
             "pool_id": record["ring"],
@@ -95,7 +98,7 @@ class _Commands:
             "ops_index": 0,
             "populated_size": count,
             "total_cache_count": cached,
-            "common_pool_count": min(_words_in(ring), count - cached),
+            "common_pool_count": min(common, count - cached),
         } | self._zone(zone)
 
     def _ring(self, name: str, zone: Memzone) -> dict[str, object]:

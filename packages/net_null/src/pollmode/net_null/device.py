@@ -17,6 +17,7 @@ from pollmode.ethdev import (
     Link,
     PortConfig,
     QueueConfig,
+    Recipe,
     RxOffload,
     Stats,
     TxOffload,
@@ -131,6 +132,14 @@ class NullDevice(Device):
     def tx_entry(self, queue: int) -> BurstEntry:
         """Return the function that the devargs ask for."""
         return BurstEntry(make_tx(self.options.copy), self._tx[queue].zone.address)
+
+    def recipe(self, direction: str, queue: int) -> Recipe | None:
+        """Return what the devargs ask for: a queue is nothing but its record."""
+        if direction == "tx":
+            return Recipe("tx", (self.options.copy,), self._tx[queue].zone.address)
+        if self.options.no_rx:
+            return Recipe("rx_none", (), self._rx[queue].zone.address)
+        return Recipe("rx", (self.options.copy,), self._rx[queue].zone.address)
 
     def link(self) -> Link:
         """Return a link of 10 Gbps that is up while the port is started."""

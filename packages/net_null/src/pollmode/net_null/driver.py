@@ -10,6 +10,8 @@ from pollmode.eal.devargs import Parameter, Parameters, flag, integer
 
 from .device import NullDevice, NullOptions
 from .layout import DEFAULT_SIZE, MAX_SIZE
+from .rx import make_rx, make_rx_none
+from .tx import make_tx
 
 __all__ = ["DRIVER"]
 
@@ -31,4 +33,5 @@ DRIVER = VdevDriver(
         }
     ),
     probe=probe,
+    callbacks={"rx": make_rx, "rx_none": make_rx_none, "tx": make_tx},
 )

@@ -6,7 +6,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pollmode.ethdev import BurstEntry, Device, DeviceInfo, Link, PortConfig, QueueConfig, QueueCount, Stats, TxOffload
+from pollmode.ethdev import (
+    BurstEntry,
+    Device,
+    DeviceInfo,
+    Link,
+    PortConfig,
+    QueueConfig,
+    QueueCount,
+    Recipe,
+    Stats,
+    TxOffload,
+)
 from pollmode.ethdev.counters import Counters
 
 from .layout import MAX_RINGS, QUEUE
@@ -107,6 +118,15 @@ class RingDevice(Device):
     def tx_entry(self, queue: int) -> BurstEntry | None:
         """Return the transmit function, none while the link is set down."""
         return BurstEntry(make_tx(), self._tx[queue].zone.address) if self._up else None
+
+    def recipe(self, direction: str, queue: int) -> Recipe | None:
+        """Return how a queue is used by another process: not on rings that several use, nor while the link is down.
+
+        A process that is killed between claiming slots of such a ring and filling them would hold up the others.
+        """
+        if self._rings.shared or not self._up:
+            return None
+        return Recipe(direction, (), (self._rx if direction == "rx" else self._tx)[queue].zone.address)
 
     def link(self) -> Link:
         """Return a link of 10 Gbps that is up while the port is started."""

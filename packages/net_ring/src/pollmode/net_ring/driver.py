@@ -11,6 +11,8 @@ from pollmode.eal.devargs import Parameter, Parameters
 
 from . import rings
 from .device import RingDevice
+from .rx import make_rx
+from .tx import make_tx
 
 __all__ = ["DRIVER", "NodeAction"]
 
@@ -57,4 +59,5 @@ DRIVER = VdevDriver(
     aliases=("eth_ring",),
     parameters=Parameters({"nodeaction": Parameter(NodeAction.parse)}),
     probe=probe,
+    callbacks={"rx": make_rx, "tx": make_tx},
 )

@@ -26,6 +26,7 @@ class RingSet:
 
     def __init__(self, memory: Memory, name: str, *, shared: bool) -> None:
         self.name = name
+        self.shared = shared
         self.users = 1
         self.rings: list[Ring] = []
         try:

@@ -18,15 +18,14 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from pollmode.eal import logs
-from pollmode.eal.cache_folder import running_digest
 from pollmode.eal.errors import ConfigError, PollmodeError
 from pollmode.eal.lcore_layout import MAX_LCORE
 from pollmode.eal.memzone import Memzone
 from pollmode.eal.multiprocess.channel import MAX_REQUEST, Channel, error_of
+from pollmode.eal.multiprocess.version import own_version
 
 if TYPE_CHECKING:
     from pollmode.eal.lcore import Lcores
@@ -85,7 +84,7 @@ class Secondaries:
     def __init__(self, telemetry: Telemetry, memory: Memory, lcores: Lcores) -> None:
         self._memory = memory
         self._lcores = lcores
-        self._digest = running_digest()
+        self._version = own_version()
         self._lock = threading.Lock()
         self._members: list[Member] = []
         self._ending = False
@@ -187,12 +186,13 @@ class Secondaries:
         return self._services[name](member, arguments)
 
     def _hello(self, member: Member, asked: dict[str, Any]) -> dict[str, Any]:
-        own = {"version": version("pollmode-eal"), "sources": self._digest}
-        told = {key: str(asked.get(key)) for key in own}
-        if told != own:
+        own = self._version
+        theirs = {key: str(asked.get(key)) for key in own}
+        if theirs != own:
             raise ConfigError(
-                f"version: primary process {os.getpid()} runs pollmode {own['version']} of sources {self._digest[:8]}, "
-                f"this process {told['version']} of {told['sources'][:8]}; start both from one installation"
+                f"version: the primary process {os.getpid()} runs pollmode {own['version']} with layouts "
+                f"{own['layouts'][:8]}, this one {theirs['version']} with {theirs['layouts'][:8]}; "
+                "start both from one installation"
             )
         if member.ids:
             raise ConfigError("this process is attached already")

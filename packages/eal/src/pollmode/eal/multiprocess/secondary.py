@@ -10,16 +10,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pollmode.eal import logs
-from pollmode.eal.cache_folder import running_digest
 from pollmode.eal.errors import HostError, InternalError, PollmodeError
 from pollmode.eal.multiprocess.channel import MAX_ANSWER, Channel, error_from
 from pollmode.eal.multiprocess.memory import AttachedMemory
 from pollmode.eal.multiprocess.primary import ATTACH
+from pollmode.eal.multiprocess.version import own_version
 from pollmode.eal.runtime import LOCK, runtime_base
 from pollmode.eal.telemetry_client import TelemetryClient
 from pollmode.eal.telemetry_server import SOCKET_NAME
@@ -116,9 +115,9 @@ class Primary:
             self._thread.join()
 
     def _greet(self, lcores: Sequence[int] | None) -> dict[str, Any]:
-        own = {"version": version("pollmode-eal"), "sources": running_digest()}
+        wanted = None if lcores is None else list(lcores)
         try:
-            self._channel.send({"ask": "hello", "lcores": None if lcores is None else list(lcores), **own})
+            self._channel.send({"ask": "hello", "lcores": wanted, **own_version()})
             told: dict[str, Any] = _value(self._channel.receive(descriptors=True))
         except (OSError, EOFError, ValueError) as error:
             raise HostError(f"the primary process of file prefix {self.prefix!r} ended meanwhile") from error

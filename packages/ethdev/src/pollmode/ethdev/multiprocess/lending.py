@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pollmode.eal.errors import ConfigError, UnsupportedError
 from pollmode.eal.jit import INTERPRETED
+from pollmode.mbuf.lending import Lending as PoolLending
 
 from .plain import DIRECTIONS, describe, info_of
 
@@ -31,6 +32,8 @@ class Lending:
 
     def __init__(self, ports: Ports, secondaries: Secondaries) -> None:
         self._ports = ports
+        self._pools = PoolLending(ports.environment.memory, ports.environment.interrupts)
+        secondaries.on_gone(lambda member: self._pools.take_back(member.ids))
         secondaries.serve("ports", lambda _, asked: [describe(port) for port in ports])
         for name, tell in _TELLS.items():
             secondaries.serve(name, self._about(tell))
@@ -70,6 +73,7 @@ class Lending:
     def _lend(self, member: Member, asked: dict[str, Any]) -> dict[str, Any]:
         port, direction, queue = self._queue(asked)
         recipe = self._recipe(member, asked)
+        self._pools.lend(member.lcores, member.control)
         port.lend(direction, queue, member)
         return recipe
 

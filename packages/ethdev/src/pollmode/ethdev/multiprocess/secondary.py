@@ -142,6 +142,7 @@ class SecondaryPort(Port):
     def __init__(self, told: dict[str, Any], ports: SecondaryPorts, dispatch: Dispatch) -> None:
         super().__init__(int(told["id"]), PrimaryDevice(told, ports.primary), ports, dispatch)
         self._primary = ports.primary
+        self._memory = ports.environment.memory
         self._find_pool = ports.pool
         self.look(told)
 
@@ -181,6 +182,7 @@ class SecondaryPort(Port):
                 self._slots.close([(direction, queue)])
                 self.device.ask_queue("give_back", direction, queue)
         elif not self._slots.is_open(direction, queue):
+            mempool.lookup_all(self._memory)  # any of them may have made the packets of a ring
             # What is compiled here is compiled before the queue is ours and the primary's packets wait for us.
             self.device.entries[direction, queue] = self.device.make_entry(direction, queue)
             self.device.ask_queue("lend", direction, queue)
@@ -196,6 +198,7 @@ class SecondaryPorts(Ports):
             raise InternalError("this process is no secondary one")
         self.primary = environment.primary
         self._pools: dict[str, Mempool] = {}
+        mempool.set_control(self.primary.control)
         super().__init__(environment)
         self.primary.on_gone(self._let_go)
 
