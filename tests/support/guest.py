@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,16 +17,16 @@ from support.program import Program
 
 QEMU = "qemu-system-x86_64"
 KERNEL = Path(os.environ.get("POLLMODE_GUEST_KERNEL", Path(__file__).parents[2] / ".peers" / "kernel"))
-INSTALL = "apt-get install qemu-system-x86 busybox-static ethtool && .ci/guest-kernel"
+INSTALL = "apt-get install qemu-system-x86 busybox-static ethtool pciutils kmod && .ci/guest-kernel"
 
 MEMORY = 192  # MiB
 PATIENCE = 240.0
 """Seconds for anything to come. An emulated CPU boots in 5 s, and in a minute where others want the cores."""
 
 
-def require_guest() -> None:
-    """Skip the test where a guest can't be made, or fail it where peers are required."""
-    missing = [name for name in (QEMU, *PROGRAMS) if find_program(name) is None]
+def require_guest(*programs: str) -> None:
+    """Skip the test where a guest with these programs can't be made, or fail it where peers are required."""
+    missing = [name for name in (QEMU, *PROGRAMS, *programs) if find_program(name) is None]
     missing += [] if list(KERNEL.glob("boot/vmlinuz-*")) else [f"a kernel in {KERNEL}"]
     if not missing:
         return
@@ -35,10 +36,10 @@ def require_guest() -> None:
     pytest.skip(text)
 
 
-def write_initramfs(folder: Path) -> Path:
-    """Make the guest's file system in `folder`."""
+def write_initramfs(folder: Path, **contents: Any) -> Path:
+    """Make the guest's file system in `folder`; `contents` are make_initramfs's."""
     path = folder / "initramfs"
-    path.write_bytes(make_initramfs(KERNEL))
+    path.write_bytes(make_initramfs(KERNEL, **contents))
     return path
 
 
@@ -71,15 +72,24 @@ class Nic:
 class Guest(Program):
     """A guest that boots from `initramfs` and has these NICs. Wait for it with `wait_for_boot`."""
 
-    def __init__(self, initramfs: Path, *nics: Nic, cpus: int = 1, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        initramfs: Path,
+        *nics: Nic,
+        cpus: int = 1,
+        options: Sequence[str] = (),
+        memory: int = MEMORY,
+        append: str = "",
+    ) -> None:
         kernel = next(KERNEL.glob("boot/vmlinuz-*"))
         machine = ["-machine", "q35,accel=tcg,memory-backend=ram", "-smp", str(cpus)]
         # A back end maps the guest's memory: it must be a file, and shared.
-        memory = ["-m", str(MEMORY), "-object", f"memory-backend-memfd,id=ram,size={MEMORY}M,share=on"]
-        boot = ["-kernel", str(kernel), "-initrd", str(initramfs), "-append", "console=ttyS0 quiet mitigations=off"]
+        ram = ["-m", str(memory), "-object", f"memory-backend-memfd,id=ram,size={memory}M,share=on"]
+        words = f"console=ttyS0 quiet mitigations=off {append}"
+        boot = ["-kernel", str(kernel), "-initrd", str(initramfs), "-append", words]
         bare = ["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio"]
         ends = [word for number, nic in enumerate(nics) for word in nic.arguments(number)]
-        super().__init__([QEMU, *machine, *memory, *boot, *bare, *ends, *options], keyboard=True)
+        super().__init__([QEMU, *machine, *ram, *boot, *bare, *ends, *options], keyboard=True)
         self._read_to = 0
 
     def wait_for_boot(self) -> None:

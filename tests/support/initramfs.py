@@ -11,6 +11,7 @@ import re
 import shutil
 import stat
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 READY = "@ready"
@@ -41,27 +42,34 @@ def find_program(name: str) -> str | None:
     return shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")
 
 
-def make_initramfs(kernel: Path) -> bytes:
-    """Return the archive for a guest of the unpacked kernel package `kernel`."""
-    files = {"init": INIT.encode()}
-    for name in PROGRAMS:
+def make_initramfs(
+    kernel: Path,
+    *,
+    programs: Sequence[str] = PROGRAMS,
+    modules: Sequence[str] = MODULES,
+    files: Mapping[str, bytes] | None = None,
+) -> bytes:
+    """Return the archive for a guest of the unpacked kernel package `kernel`; `files` are further ones by path."""
+    files = {"init": INIT.encode(), **(files or {})}
+    for name in programs:
         program = find_program(name)
         assert program, f"{name} is not installed"
         files[f"bin/{name}"] = Path(program).read_bytes()
-        files.update((library.lstrip("/"), Path(library).read_bytes()) for library in _libraries(program))
-    modules = _modules(kernel)
-    files.update((f"modules/{name}.ko", image) for name, image in modules.items())
-    files["modules/order"] = " ".join(modules).encode()
+        files.update((library.lstrip("/"), Path(library).read_bytes()) for library in libraries(program))
+    images = module_images(kernel, modules)
+    files.update((f"modules/{name}.ko", image) for name, image in images.items())
+    files["modules/order"] = " ".join(images).encode()
     return _archive(files)
 
 
-def _libraries(program: str) -> list[str]:
+def libraries(program: str) -> list[str]:
+    """Return the paths of the shared libraries that a program or a library asks for."""
     listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
     return re.findall(r"(/\S+) \(0x", listed)
 
 
-def _modules(kernel: Path) -> dict[str, bytes]:
-    """Return MODULES and what they depend on, each behind what it needs."""
+def module_images(kernel: Path, modules: Sequence[str]) -> dict[str, bytes]:
+    """Return modules and what they depend on by name, each behind what it needs."""
     paths = {path.name.split(".")[0].replace("-", "_"): path for path in kernel.glob("**/kernel/**/*.ko*")}
     found: dict[str, bytes] = {}
 
@@ -75,7 +83,7 @@ def _modules(kernel: Path) -> dict[str, bytes]:
             add(needed.replace("-", "_"))
         found[name] = image
 
-    for name in MODULES:
+    for name in modules:
         add(name)
     return found
 
