@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from support.pci_machine import AVP, FIRST, FREE, SECOND, VFIO, VIRTIO
 
-from pollmode.devbind.changing import driver_of
+from pollmode.host_report.mending import DEVBIND
+from pollmode.host_report.pci_devices import driver_of
 from pollmode.host_report.testing_kernel import FakeKernel
 
 PCI = "/sys/bus/pci/devices"
@@ -111,7 +112,7 @@ def test_what_cannot_be_put_back_is_told(host: FakeKernel, run) -> None:
     code, _, errors = run("-b", "vfio-pci", FIRST)
     assert code == 1
     assert "it could not be put back to ixgbe (Cannot bind to driver ixgbe: [Errno 12]" in errors[0]
-    assert f"pollmode-devbind --bind ixgbe {FIRST}" in errors[0]
+    assert f"{DEVBIND} --bind ixgbe {FIRST}" in errors[0]
 
 
 def test_without_the_right_nothing_changes(host: FakeKernel, run) -> None:
@@ -119,7 +120,7 @@ def test_without_the_right_nothing_changes(host: FakeKernel, run) -> None:
     code, _, errors = run("-b", "vfio-pci", FIRST)
     assert code == 1
     assert errors[0].startswith(f"Error: bind failed for {FIRST} - Cannot open {DRIVERS}/ixgbe/unbind: [Errno 13]")
-    assert errors[0].endswith(f"it still has driver ixgbe; sudo pollmode-devbind --bind vfio-pci {FIRST}")
+    assert errors[0].endswith(f"it still has driver ixgbe; {DEVBIND} --bind vfio-pci {FIRST}")
     assert driver_of(host, FIRST) == "ixgbe"
 
 

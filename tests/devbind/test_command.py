@@ -10,7 +10,7 @@ import pytest
 from support.pci_machine import FIRST, FREE, NVME
 
 from pollmode.devbind import cli
-from pollmode.devbind.changing import driver_of
+from pollmode.host_report.pci_devices import driver_of
 from pollmode.host_report.testing_kernel import FakeKernel
 
 

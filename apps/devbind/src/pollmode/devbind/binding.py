@@ -9,20 +9,24 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pollmode.devbind.changing import attach, detach, driver_of, put_back, undisturbed
+from pollmode.devbind.changing import attach, detach, put_back, undisturbed
 from pollmode.devbind.inventory import Entry, Inventory
 from pollmode.eal.errors import ConfigError, HostError, PollmodeError
 from pollmode.host_report import Host
 from pollmode.host_report.kernel_modules import driver_there
-from pollmode.host_report.mending import load_module
+from pollmode.host_report.mending import DEVBIND, load_module
 from pollmode.host_report.passthrough import iommu
-from pollmode.host_report.pci_devices import NO_IOMMU, PCI, has_iommu
+from pollmode.host_report.pci_devices import (
+    NO_IOMMU,
+    PCI,
+    VFIO,
+    driver_of,
+    group_file,
+    has_iommu,
+    holding_group,
+)
 
 __all__ = ["Request", "bind", "unbind"]
-
-VFIO = "vfio-pci"
-KEPT = ("", VFIO, "pci-stub", "pcieport")
-"""Drivers that leave a group to VFIO (linux/Documentation/driver-api/vfio.rst)."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def _bind_one(host: Host, entry: Entry, driver: str, request: Request) -> bool:
 def _way_out(entry: Entry, driver: str, error: PollmodeError) -> str:
     device = entry.device
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"sudo pollmode-devbind --bind {driver} {device.address}"
+        return f"{DEVBIND} --bind {driver} {device.address}"
     if error.errno == errno.ENODEV and driver == "uio_pci_generic":
         return f"the device has no legacy interrupt, which {driver} needs: bind it to {VFIO}"
     if error.errno == errno.ENODEV and driver != VFIO:
@@ -168,29 +172,21 @@ def _own_group(host: Host, address: str, request: Request) -> None:
     """Give the file of a device's VFIO group to a user or group of users. Raises HostError."""
     if (request.uid, request.gid) == (-1, -1):
         return
-    path = _group_file(host, address)
+    path = group_file(host, address)
     try:
         os.chown(host.at(path), request.uid, request.gid)
     except OSError as error:
         raise HostError(f"failed to set IOMMU group ownership for {address}: {error}", errno=error.errno) from None
 
 
-def _group_file(host: Host, address: str) -> str:
-    """Return the path of a device's VFIO group; one without an IOMMU has a name of its own (vfio.rst)."""
-    group = host.link(f"{PCI}/{address}/iommu_group")
-    unsafe = f"/dev/vfio/noiommu-{group}"
-    return unsafe if host.exists(unsafe) else f"/dev/vfio/{group}"
-
-
 def _tell_of_groups(host: Host, chosen: Sequence[Entry], request: Request) -> None:
     """Say what still keeps programs from opening the groups of the devices that are bound now."""
     bound = [entry.device.address for entry in chosen if driver_of(host, entry.device.address) == VFIO]
     for group in sorted({host.link(f"{PCI}/{address}/iommu_group") for address in bound} - {""}):
-        members = host.names(f"/sys/kernel/iommu_groups/{group}/devices")
-        others = [f"{name} ({driver_of(host, name)})" for name in members if driver_of(host, name) not in KEPT]
+        others = [f"{address} ({driver_of(host, address)})" for address in holding_group(host, group)]
         if others:
             told = f"group {group} also holds {', '.join(others)}: VFIO gives it to programs when these are unbound too"
             say("Hint", told)
     user = os.environ.get("SUDO_USER", "root")
     if bound and user != "root" and request.uid == -1:
-        say("Hint", f"only root may open {_group_file(host, bound[0])}: --uid {user} gives it to {user}")
+        say("Hint", f"only root may open {group_file(host, bound[0])}: --uid {user} gives it to {user}")

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pollmode.eal.errors import HostError
 from pollmode.host_report import Host
 from pollmode.host_report.kernel_modules import PASSTHROUGH
-from pollmode.host_report.pci_devices import PCI
+from pollmode.host_report.mending import DEVBIND
+from pollmode.host_report.pci_devices import PCI, driver_of
 
-__all__ = ["attach", "detach", "driver_of", "put_back", "undisturbed"]
+__all__ = ["attach", "detach", "put_back", "undisturbed"]
 
 DRIVERS = "/sys/bus/pci/drivers"
 NOT_OPENED = (errno.ENOENT, errno.EACCES, errno.EROFS)
@@ -32,11 +33,6 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def driver_of(host: Host, address: str) -> str:
-    """Return the driver a device has now, "" when it has none."""
-    return host.link(f"{PCI}/{address}/driver")
 
 
 def detach(host: Host, address: str, driver: str) -> None:
@@ -76,7 +72,7 @@ def put_back(host: Host, address: str, driver: str) -> str:
         if driver:
             attach(host, address, driver)
     except HostError as error:
-        way_out = f"pollmode-devbind --bind {driver or 'none'} {address}"
+        way_out = f"{DEVBIND} --bind {driver or 'none'} {address}"
         return f"it could not be put back to {driver or 'no driver'} ({error}): {way_out}"
     return f"it is back at driver {driver}" if driver else "it has no driver, as before"
 

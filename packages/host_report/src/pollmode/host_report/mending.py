@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from pollmode.host_report.host import Host
 
-__all__ = ["AS_ROOT", "kernel_argument", "load_module"]
+__all__ = ["AS_ROOT", "DEVBIND", "kernel_argument", "load_module"]
 
 AS_ROOT = '"$(command -v testpmd)"'
 """testpmd behind sudo, which looks in folders of its own."""
+DEVBIND = 'sudo "$(command -v pollmode-devbind)"'
+"""pollmode-devbind as root."""
 
 
 def kernel_argument(host: Host, words: str) -> str:

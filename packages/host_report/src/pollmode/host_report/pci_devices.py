@@ -8,12 +8,28 @@ from dataclasses import dataclass
 
 from pollmode.host_report.host import Host
 
-__all__ = ["KINDS", "NET", "NO_IOMMU", "PCI", "PciDevice", "has_iommu", "names_of", "pci_devices"]
+__all__ = [
+    "KINDS",
+    "NET",
+    "NO_IOMMU",
+    "PCI",
+    "PciDevice",
+    "VFIO",
+    "driver_of",
+    "group_file",
+    "has_iommu",
+    "holding_group",
+    "names_of",
+    "pci_devices",
+]
 
 PCI = "/sys/bus/pci/devices"
 NO_IOMMU = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
 NAMES = ("/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids", "/usr/share/pci.ids")
 """Where distributions keep the list of names: Debian, Fedora, Arch and others."""
+VFIO = "vfio-pci"
+_LEAVE_A_GROUP = ("", VFIO, "pci-stub", "pcieport")
+"""Drivers beside which VFIO gives a group to programs (linux/Documentation/driver-api/vfio.rst)."""
 BRIDGE = 0x06  # PCI Code and ID Assignment, 1.7
 
 NET = "net"
@@ -116,6 +132,24 @@ def _read(host: Host, address: str) -> PciDevice:
         host.link(f"{folder}/iommu_group"),
         host.text(f"{folder}/modalias"),
     )
+
+
+def driver_of(host: Host, address: str) -> str:
+    """Return the driver that a device has now, "" when it has none."""
+    return host.link(f"{PCI}/{address}/driver")
+
+
+def group_file(host: Host, address: str) -> str:
+    """Return the path of a device's VFIO group, "" when it is in none; without an IOMMU its name is another."""
+    group = host.link(f"{PCI}/{address}/iommu_group")
+    unsafe = f"/dev/vfio/noiommu-{group}"
+    return (unsafe if host.exists(unsafe) else f"/dev/vfio/{group}") if group else ""
+
+
+def holding_group(host: Host, group: str) -> list[str]:
+    """Return the addresses of the devices that keep VFIO from giving an IOMMU group to a program."""
+    members = host.names(f"/sys/kernel/iommu_groups/{group}/devices")
+    return [address for address in members if driver_of(host, address) not in _LEAVE_A_GROUP]
 
 
 def has_iommu(host: Host) -> bool:
