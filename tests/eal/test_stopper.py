@@ -17,9 +17,9 @@ from pollmode.eal.errors import InternalError
 from pollmode.eal.stopper import SAME_SIGNAL, Stopper
 
 STUBBORN = """
-import time
+import os, time
 from pollmode.eal.stopper import Stopper
-with Stopper() as stopper:
+with Stopper(on_forced=lambda: os.write(2, b"put right\\n")) as stopper:
     print("ready", flush=True)
     stopper.wait()
     print("asked by", stopper.signal, flush=True)
@@ -100,7 +100,7 @@ def test_a_second_signal_ends_the_process_at_once(stubborn: subprocess.Popen[str
     time.sleep(SAME_SIGNAL + 0.1)
     stubborn.send_signal(number)
     assert stubborn.wait(60) == -number
-    assert "Forced to quit by a second signal" in stubborn.stderr.read()
+    assert stubborn.stderr.read() == "put right\n\nForced to quit by a second signal\n"
 
 
 def test_one_signal_that_comes_twice_at_once_is_one(stubborn: subprocess.Popen[str]) -> None:

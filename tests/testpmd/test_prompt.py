@@ -335,3 +335,11 @@ def test_log_levels_are_set_by_expression(say: Say) -> None:
     assert "lib.ethdev, level is notice" in say("dump_log_types")[0]
     assert "levels are 1" in say("set log global 99")[1]
     assert "Unable to set log level" in say("set log [ 3")[1]
+
+
+def test_used_descriptors_are_counted_where_a_driver_can_tell(session: Session, say: Say) -> None:
+    assert say("show port 0 rxq 0 desc used count")[1].startswith("Invalid queueid = 0\n")
+    say("port attach net_ring2")
+    say("port start 2")
+    assert say("show port 2 rxq 0 desc used count")[0] == "Used desc count = 0\n"
+    assert "there is no Rx queue 7" in say("show port 2 rxq 7 desc used count")[1]

@@ -15,7 +15,7 @@ WIDTH = 30
 
 OWN = [
     ("--demo", "forward between a vhost and a virtio port of this process; needs no root, no hugepages"),
-    ("--seconds SECONDS", "how long the demonstration lasts (10)"),
+    ("--seconds SECONDS", "how long the demonstration lasts (10; with --tui until q is typed)"),
     ("--verbose", "show where an error was raised"),
 ]
 

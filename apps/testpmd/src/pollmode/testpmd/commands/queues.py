@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pollmode.eal.errors import PollmodeError, UnsupportedError
+from pollmode.eal.errors import ConfigError, PollmodeError, UnsupportedError
 from pollmode.ethdev import Port, State
 from pollmode.testpmd.commands.chosen import chosen_queue, one_port, still_running
 from pollmode.testpmd.describe import rx_queue_info, tx_queue_info
@@ -117,11 +117,20 @@ def show_descriptor(session: Session, port: int, way: str, queue: int, descripto
 
 @commands.add("show port {port} rxq {queue} desc used count")
 def show_used_count(session: Session, port: int, queue: int) -> None:
-    """Show how many descriptors hold received packets (no driver here tells it)."""
-    if one_port_quietly(session, port) is None:
+    """Show how many descriptors hold received packets that nobody has fetched, where the driver can tell."""
+    chosen = one_port_quietly(session, port)
+    if chosen is None:
         warn(f"invalid port id {port}")
         return
-    warn(f"Invalid queueid = {queue}", "the driver does not count its used descriptors")
+    try:
+        count = chosen.rx_queue_count(queue)
+    except ConfigError as error:
+        warn(f"Invalid queueid = {queue}", error)
+        return
+    if count is None:
+        warn(f"Invalid queueid = {queue}", "the port is stopped, its peer is away, or the driver cannot tell")
+        return
+    print(f"Used desc count = {count.used}")
 
 
 def one_port_quietly(session: Session, number: int) -> Port | None:
