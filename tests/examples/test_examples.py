@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from support.program import Program
 
 from pollmode.eal.jit import compiled
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PATIENCE = 150.0
+TESTPMD = [sys.executable, "-m", "pollmode.testpmd"]
 NO_HUGE = ["--no-huge", "--in-memory"]
 
 
@@ -79,3 +82,34 @@ def test_turn_swaps_the_addresses_of_ipv4(packet_function: ModuleType) -> None:
     assert bytes(frame) == packet_function.FRAME[6:12] + packet_function.FRAME[:6] + packet_function.FRAME[12:]
     frame[13] = 6
     assert turned(frame.ctypes.data, len(frame)) == 0
+
+
+def test_the_secondary_prints_what_another_process_does(tmp_path: Path) -> None:
+    assert len((EXAMPLES / "secondary.py").read_text().splitlines()) < 20
+    runtime = {"RUNTIME_DIRECTORY": str(tmp_path)}
+    words = [
+        *TESTPMD,
+        "--no-huge",
+        "-m",
+        "64",
+        "--no-pci",
+        "--lcores",
+        f"(0,1)@{min(os.sched_getaffinity(0))}",
+        "--vdev",
+        "net_null0",
+    ]
+    first = Program([*words, "--", "-i", "-a", "--total-num-mbufs=2048"], keyboard=True, environment=runtime)
+    try:
+        first.wait_for("TX RS bit threshold.*testpmd> ", seconds=PATIENCE)
+        second = Program([sys.executable, str(EXAMPLES / "secondary.py")], environment=runtime)
+        try:
+            found = second.wait_for(r"net_null0: (\d+) received, (\d+) sent", seconds=PATIENCE)
+            assert int(found[1]) > 0
+            first.type("quit")
+            assert (first.wait(), second.wait()) == (0, 1)
+            assert f"the primary process {first.process.pid} of file prefix 'rte' has ended" in second.log()
+            assert "Traceback" not in second.log()
+        finally:
+            second.close()
+    finally:
+        first.close()

@@ -155,7 +155,7 @@ class Memory:
             self._extents.give(zone.address - self._address, zone.size)
 
     def require_own(self, what: str, done: str) -> None:
-        """Raise UnsupportedError when the memory is another process's, in which `what` can't be made or freed."""
+        """Raise UnsupportedError when the memory is another process's, where `what` can't be `done` by this one."""
 
     def keep(self) -> None:
         """Leave the bytes of freed zones as they are from now on, and reserved: another process still uses them."""

@@ -298,12 +298,14 @@ class Ring:
         return record
 
     def _add(self, words: Words, *, whole: bool) -> int:
-        self._record()
+        if not int(self._record()["flags"]) & RING_SINGLE_PRODUCER:
+            self._memory.require_own(f"ring {self.name}, of several producers,", "added to")
         array = np.ascontiguousarray(words, np.int64)
         return _enqueue_now(self.address, array.ctypes.data, len(array), int(whole))
 
     def _take(self, n: int, *, whole: bool) -> npt.NDArray[np.int64]:
-        self._record()
+        if not int(self._record()["flags"]) & RING_SINGLE_CONSUMER:
+            self._memory.require_own(f"ring {self.name}, of several consumers,", "taken from")
         if n < 0:
             raise ConfigError(f"ring {self.name}: {n} words can't be taken; ask for 0 or more")
         array = np.zeros(n, np.int64)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pollmode.eal.multiprocess import Member, Secondaries
 
     from ..port import Port
+    from ..port_filters import RssHash
     from ..ports import Ports
     from ..types import QueueCount
 
@@ -92,9 +93,15 @@ _TELLS: dict[str, Callable[[Port, dict[str, Any]], Any]] = {
     "stats": lambda port, _: asdict(port.stats()),
     "xstats": lambda port, _: {name: int(value) for name, value in port.device.xstats().items()},
     "reset_stats": lambda port, _: port.reset_stats(),
+    "rss_hash": lambda port, _: _hash(port.rss_hash()),
+    "reta": lambda port, _: [int(queue) for queue in port.reta()],
     "rx_queue_count": lambda port, asked: _count(port.rx_queue_count(int(asked["queue"]))),
     "tx_queue_count": lambda port, asked: _count(port.tx_queue_count(int(asked["queue"]))),
 }
+
+
+def _hash(how: RssHash) -> dict[str, Any]:
+    return {"types": int(how.types), "key": how.key.hex()}
 
 
 def _count(count: QueueCount | None) -> list[int] | None:

@@ -29,6 +29,7 @@ def describe(port: Port) -> dict[str, Any]:
         "devargs": devargs.text if devargs is not None else None,
         "state": port.state.value,
         "macs": [mac.hex() for mac in port.macs],
+        "multicast": [mac.hex() for mac in port.multicast],
         "mtu": port.mtu,
         "promiscuous": port.promiscuous,
         "allmulticast": port.allmulticast,

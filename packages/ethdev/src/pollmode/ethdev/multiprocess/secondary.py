@@ -19,6 +19,7 @@ from pollmode.mbuf import mempool
 
 from ..device import Device
 from ..port import Port, State
+from ..port_filters import RssHash
 from ..ports import Ports
 from ..types import BurstEntry, DeviceInfo, Link, QueueCount, QueueInfo, Stats
 from .plain import DIRECTIONS, config_from, count_from, info_from, link_from, queue_config_from, stats_from
@@ -84,6 +85,15 @@ class PrimaryDevice(Device):
         """Ask how full a ring is."""
         return count_from(self._ask("tx_queue_count", queue=queue))
 
+    def rss_hash(self) -> RssHash:
+        """Ask how received packets are hashed."""
+        told = self._ask("rss_hash")
+        return RssHash(int(told["types"]), bytes.fromhex(told["key"]))
+
+    def reta(self) -> list[int]:
+        """Ask for the redirection table."""
+        return [int(queue) for queue in self._ask("reta")]
+
     def rx_entry(self, queue: int) -> BurstEntry | None:
         """Return the function of a queue that is this process's."""
         return self.entries.get(("rx", queue))
@@ -131,11 +141,6 @@ class SecondaryPort(Port):
     reset: Any = _refused("reset it")
     put_around: Any = _refused("put a device around it")
     take_off: Any = _refused("take a device off it")
-    set_promiscuous: Any = _refused("set promiscuous mode")
-    set_allmulticast: Any = _refused("set all-multicast mode")
-    set_mtu: Any = _refused("set the MTU")
-    set_link: Any = _refused("set the link")
-    set_mac: Any = _refused("set the MAC address")
     add_mac: Any = _refused("add a MAC address")
     remove_mac: Any = _refused("remove a MAC address")
 
@@ -152,6 +157,7 @@ class SecondaryPort(Port):
         self.device.mac, *further = [bytes.fromhex(mac) for mac in told["macs"]]
         self._further_macs = tuple(further)
         self.mtu, self.config = int(told["mtu"]), config_from(told["config"])
+        self.multicast = tuple(bytes.fromhex(mac) for mac in told["multicast"])
         self.promiscuous, self.allmulticast = bool(told["promiscuous"]), bool(told["allmulticast"])
         self._counts = {direction: len(told[direction]) for direction in DIRECTIONS}
         self._set_up = {
@@ -187,6 +193,11 @@ class SecondaryPort(Port):
             self.device.entries[direction, queue] = self.device.make_entry(direction, queue)
             self.device.ask_queue("lend", direction, queue)
             self._slots.open([(direction, queue)])
+
+
+for _name in dir(Port):
+    if _name.startswith("set_"):
+        setattr(SecondaryPort, _name, _refused(f"set its {_name.removeprefix('set_').replace('_', ' ')}"))
 
 
 class SecondaryPorts(Ports):
