@@ -31,7 +31,7 @@ def machine(folder: Path) -> FakeHost:
     host.write(f"{host.cache_base}/{host.digest}/loop.nbc", "." * (3 << 20))
     host.write("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave")
     host.replace("/proc/self/limits", "file size             unlimited ", "file size             1073741824")
-    host.add_pci("0000:03:00.0", "8086:1533", "0x020000", "igb", "eth0")
+    host.add_pci("0000:03:00.0", "15ad:07b0", "0x020000", "vmxnet3", "ens192", group="12")
     host.add_process(4711, "/usr/bin/dpdk-testpmd", "--file-prefix", "peer")
     return host
 

@@ -9,6 +9,7 @@ from pollmode.host_report.finding import Finding, green, yellow
 from pollmode.host_report.host import Host
 from pollmode.host_report.mending import AS_ROOT
 from pollmode.host_report.pci_devices import NET, PciDevice, pci_devices
+from pollmode.host_report.pci_ports import pci_findings
 from pollmode.host_report.permissions import has_capability
 
 __all__ = ["interfaces", "pci", "why_no_ports"]
@@ -44,17 +45,13 @@ def _port_of(host: Host, interface: str) -> str:
     return f"{program} --vdev {AF_PACKET}0,iface={interface} ..."
 
 
-def _why_not(device: PciDevice) -> str:
-    return f"{device}: not taken, this version has no PCI bus (not supported yet)"
+def _pci_findings(host: Host) -> list[Finding]:
+    return pci_findings(host, {device.address: _instead(host, device) for device in pci_devices(host, NET)})
 
 
 def pci(host: Host) -> Iterator[Finding]:
-    """Say of each network device on the PCI bus why it is not taken."""
-    devices = pci_devices(host, NET)
-    if not devices:
-        yield green("no network device on the PCI bus")
-    for device in devices:
-        yield yellow(_why_not(device), _instead(host, device))
+    """Say of each network device on the PCI bus whether it can be a port, and if not why."""
+    yield from _pci_findings(host) or [green("no network device on the PCI bus")]
 
 
 def interfaces(host: Host) -> Iterator[Finding]:
@@ -77,7 +74,7 @@ def why_no_ports(host: Host | None = None) -> list[str]:
     Each text is one line; without `host` it is about this machine.
     """
     there = host or Host()
-    lines = [_why_not(device) for device in pci_devices(there, NET)]
+    lines = [finding.text for finding in _pci_findings(there)]
     lines += [finding.text for finding in interfaces(there)]
     drivers = ", ".join(there.vdev_drivers()) or "none is installed"
     lines += [f"virtual devices are made when --vdev names them: {drivers}"]

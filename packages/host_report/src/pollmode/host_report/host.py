@@ -25,6 +25,8 @@ from pollmode.host_report.routes import routed_interfaces
 
 __all__ = ["Host"]
 
+PCI_DRIVERS = {"15ad:07b0": "net_vmxnet3"}
+"""The devices that Pollmode has drivers for. The drivers say so too, but bring along the compiler, which may lack."""
 _DISTRIBUTIONS = ("pollmode-eal", "pollmode-testpmd")
 
 
@@ -187,6 +189,11 @@ class Host:
     def vdev_drivers(self) -> list[str]:
         """Return the names of the installed drivers of virtual devices."""
         return Registry().names()
+
+    def pci_drivers(self) -> dict[str, str]:
+        """Return the installed drivers of PCI devices by "vendor:device"."""
+        installed = {point.name for point in entry_points(group="pollmode.pci")}
+        return {ids: name for ids, name in PCI_DRIVERS.items() if name in installed}
 
     @property
     def runtime_base(self) -> str:

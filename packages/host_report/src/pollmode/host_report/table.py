@@ -33,7 +33,7 @@ CHECKS = (
     Check("iommu", "/sys/kernel/iommu_groups, the kernel's command line", passthrough.iommu),
     Check("vfio", "module, groups in /dev/vfio, no-IOMMU mode", passthrough.vfio),
     Check("uio", "uio_pci_generic, igb_uio, /dev/uio*", passthrough.uio),
-    Check("pci", "network devices on the PCI bus", devices.pci),
+    Check("pci", "network devices on the PCI bus: drivers, IOMMU groups, rights", devices.pci),
     Check("interfaces", "the kernel's network interfaces", devices.interfaces),
     Check("leftovers", "runtime directories, hugepage files, sockets, shared memory", leftovers.leftovers),
     Check("processes", "other Pollmode and DPDK processes", processes.processes),

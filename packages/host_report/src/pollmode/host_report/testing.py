@@ -153,6 +153,10 @@ class FakeHost(Host):
         """Return what `drivers` says."""
         return self.drivers
 
+    def pci_drivers(self) -> dict[str, str]:
+        """Return a driver."""
+        return {"15ad:07b0": "net_vmxnet3"}
+
     @property
     def runtime_base(self) -> str:
         """Where an ordinary user's is."""
