@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 
@@ -34,11 +35,11 @@ ALL = PortConfig(
 )
 ROOM = 2048
 EXAMPLES = settings(
-    max_examples=20 if INTERPRETED else 200,
+    max_examples=15 if INTERPRETED else 100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-MUTATIONS = 300 if INTERPRETED else 10_000
+MUTATIONS = int(os.environ.get("POLLMODE_MUTATIONS", "300" if INTERPRETED else "5000"))
 
 
 def completed(
@@ -156,7 +157,7 @@ def test_less_than_an_ethernet_header_is_dropped(rig: Rig, length: int) -> None:
     assert rig.broken == []
 
 
-@pytest.mark.parametrize("kind", [0, 1, 2, at.TYPE_RX_LRO, 5, 127])
+@pytest.mark.parametrize("kind", [at.TYPE_RX_LRO, 5, 64, 127])
 def test_a_completion_of_an_unknown_type(rig: Rig, kind: int) -> None:
     rig.model.complete("rx", 0, *completed(kind=kind))
     assert rig.receive() == []
@@ -312,7 +313,7 @@ NEAR = st.builds(
     rqid=st.integers(0, 3),
     sop=st.integers(0, 1),
     eop=st.integers(0, 1),
-    kind=st.sampled_from([3, 3, 3, 4, 0]),
+    kind=st.sampled_from([3, 3, 0, 4, 5]),
     err=st.sampled_from([0, 0, 0, 1]),
 )
 

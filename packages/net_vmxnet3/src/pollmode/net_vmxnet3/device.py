@@ -303,16 +303,20 @@ class Vmxnet3(Settings):
         try:
             if self._event is None or not self._running:
                 return
-            events = self._hw.take_events()
+            link = self._take_events()
             self._event.acknowledge()
-            link = self._look_at(events)
             self._hw.mask(EVENT_VECTOR, False)
         finally:
             self._lock.release()
         self._tell(link)
 
-    def _look_at(self, events: int) -> Link | None:
-        """Act on events: a queue that the device stopped is a broken one; returns the link if it changed."""
+    def _take_events(self) -> Link | None:
+        """Act on the events since the last time: a queue that the device stopped is a broken one.
+
+        Returns the link if it changed.
+        """
+        events = self._require_shared().ecr()
+        self._hw.acknowledge(events)
         if events & (ECR_RQERR | ECR_TQERR):
             self._hw.command(CMD_GET_QUEUE_STATUS)
             shared = self._require_shared()
@@ -339,7 +343,7 @@ class Vmxnet3(Settings):
         link = None
         with self._lock:
             if self._running and self._require_shared().ecr():
-                link = self._look_at(self._hw.take_events())
+                link = self._take_events()
             found = [fault for queue in self._queues() if (fault := queue.fault()) is not None]
         self._tell(link)
         return found

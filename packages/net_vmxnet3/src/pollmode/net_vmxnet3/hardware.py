@@ -140,13 +140,11 @@ class Hardware:
         answer = self.command(CMD_GET_LINK)
         return not self.pci.gone and bool(LINK_UP.get(answer)), LINK_SPEED.get(answer)
 
-    def take_events(self) -> int:
-        """Return the events (ECR_*) since the last time, and acknowledge them; lower an INTx."""
+    def acknowledge(self, events: int) -> None:
+        """Acknowledge events (ECR_*), which the device told in shared memory; lower an INTx."""
         self._bar1.read32(ICR)
-        events = self._bar1.read32(ECR)
-        if events and not self.pci.gone:
+        if events:
             self._bar1.write32(ECR, events)
-        return 0 if self.pci.gone else events
 
     def mask(self, vector: int, masked: bool) -> None:
         """Mask an interrupt, or let it come."""

@@ -30,7 +30,7 @@ CMD    0x20  32  RW   write: a command / read: its result
 MACL   0x28  32  RW   MAC address, first 4 bytes
 MACH   0x30  32  RW   MAC address, last 2 bytes
 ICR    0x38  32  RO   interrupt cause; a read clears it and lowers INTx
-ECR    0x40  32  RW   events; write 1 to acknowledge
+ECR    0x40  32  WO   write 1 to acknowledge an event; they are told in DriverShared
 DCR    0x48  32  RW   revision 7: capabilities of the device / write: those selected
 PTCR   0x88  32  RO   revision 7: capabilities with pass-through
 """)
@@ -148,7 +148,7 @@ RCD_FCS: Final = BitField(55, 1)  # the frame's CRC is right
 RCD_TYPE: Final = BitField(56, 7)
 RCD_GEN: Final = BitField(63, 1)
 RCD_PARSED: Final = BitField(48, 7)  # TUC to FRG
-TYPE_RX: Final = 3
+TYPE_RX: Final = 3  # QEMU writes 0
 TYPE_RX_LRO: Final = 4
 RSS_TYPE_NONE: Final = 0
 RSS_TYPE_IPV4: Final = 1

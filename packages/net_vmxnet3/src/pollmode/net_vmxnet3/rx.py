@@ -112,8 +112,8 @@ TCI_PLACE, HASH_PLACE = 16, 32  # vlan_tci and hash_rss behind data_len, in one 
 
 # What a plain completion's words must say: the bits looked at, and those of the second word.
 PLACE_BITS = RCD_INDEX.mask | EOP | SOP | RCD_RQID.mask
-KIND_BITS = RCD_TYPE.mask | ERR
-KIND_PLAIN = TYPE_RX << TYPE_SHIFT
+# QEMU leaves the type 0, so all up to TYPE_RX are plain packets.
+KIND_BITS = RCD_TYPE.mask & ~(TYPE_RX << TYPE_SHIFT) | ERR
 AHEAD = 4  # buffers between a prefetch and its use
 
 
@@ -174,7 +174,7 @@ def ring_of(queue: int, word0: int, word1: int) -> int:
     """Return the address of the ring whose buffer was completed, or -1 when the queue has no such ring or type."""
     q = record(queue, QUEUE)
     kind = (word1 >> TYPE_SHIFT) & TYPE_MASK
-    if kind != TYPE_RX and (kind != TYPE_RX_LRO or q.lro == 0):
+    if kind > TYPE_RX and (kind != TYPE_RX_LRO or q.lro == 0):
         return break_queue(queue, FAULT_TYPE, kind)
     rqid = (word0 >> RQID_SHIFT) & RQID_MASK
     if rqid == (q.expected >> RQID_SHIFT) & RQID_MASK:
@@ -298,7 +298,7 @@ def make_receive(strip: bool, rss: bool, data_ring: bool) -> Callable[[int, int,
             word0 = load_relaxed64(comp + DESC_SIZE * at)
             length = word1 & LEN_MASK
             place = (word0 & PLACE_BITS) - tail
-            plain = (word1 & KIND_BITS == KIND_PLAIN) & (used > 0) & (unfinished == 0) & (length >= MIN_FRAME)
+            plain = (word1 & KIND_BITS == 0) & (used > 0) & (unfinished == 0) & (length >= MIN_FRAME)
             copied = data_ring and place == q.expected_data and length <= q.data_size
             if plain & ((place == expected) & (length <= room) | copied):
                 m = shadow[tail]

@@ -108,8 +108,6 @@ class Registers:
     def _read(self, offset: int, size: int) -> int:
         if offset == at.CMD:
             return self._answer
-        if offset == at.ECR:
-            return self._events
         return {
             at.VRRS: (1 << self.offered) - 1,
             at.UVRS: 1,
