@@ -18,12 +18,16 @@ ACTIVATE, QUIESCE = 0xCAFE0000, 0xCAFE0001
 MAGIC = 0xBABEFEE1
 SLOTS = 32
 TX_VECTOR, RX_VECTOR, EVENT_VECTOR = 0, 1, 2
+CAUSE = 0x38  # BAR 1: reading it ends INTx
 
 
 class Wire:
-    """An active device: shared structures in one zone, rings of 32 slots, a vector for each way."""
+    """An active device: shared structures in one zone, rings of 32 slots, a vector for each way.
 
-    def __init__(self, device: PciDevice) -> None:
+    With `vectors` 1 all share INTx.
+    """
+
+    def __init__(self, device: PciDevice, vectors: int = 3) -> None:
         self.device = device
         self._zone = device.memory.reserve(f"{device}_wire", 32 << 10, 4096)
         self._bytes = self._zone.array("u1", self._zone.size)
@@ -32,11 +36,11 @@ class Wire:
         self._pack("<II", 0, MAGIC, 0)
         self._pack("<IIII", 8, 1, 6, 1, 1)
         self._pack("<QQQIIIHBB", 24, 0, 0, queues, 0, 512, 1500, 1, 1, 1)
-        self._pack("<BBB", 80, 0, 3, EVENT_VECTOR)
+        self._pack("<BBB", 80, 0, vectors, EVENT_VECTOR % vectors)
         self._pack("<I", 120, 0x15)  # unicast, broadcast, promiscuous
-        sizes = (SLOTS, 0, SLOTS, 0, TX_VECTOR)
+        sizes = (SLOTS, 0, SLOTS, 0, TX_VECTOR % vectors)
         self._pack("<QQQQQIIIIB", 4096 + 16, self._tx, 0, tx_done, 0, 0, *sizes)
-        sizes = (SLOTS, SLOTS, 2 * SLOTS, 0, RX_VECTOR)
+        sizes = (SLOTS, SLOTS, 2 * SLOTS, 0, RX_VECTOR % vectors)
         self._pack("<QQQQQIIIIB", 4096 + 256 + 16, self._rx, rx_body, rx_done, 0, 0, *sizes)
         registers = device.bar(1)
         registers.write32(SELECT_REVISION, 1)
@@ -45,7 +49,7 @@ class Wire:
         registers.write32(SHARED_HIGH, shared >> 32)
         registers.write32(COMMAND, ACTIVATE)
         assert registers.read32(COMMAND) == 0
-        for vector in range(3):
+        for vector in range(vectors):
             device.bar(0).write32(8 * vector, 0)
 
     def post(self) -> int:
@@ -58,10 +62,10 @@ class Wire:
         length = struct.unpack_from("<I", bytes(self._bytes[6 * 4096 + 8 :][:4]))[0] & 0x3FFF
         return bytes(self._bytes[7 * 4096 + 2048 :][:length])
 
-    def fill(self, frame: bytes) -> int:
-        """Make the first transmit descriptor one of `frame`; returns the doorbell's value."""
+    def fill(self, frame: bytes, at: int | None = None) -> int:
+        """Make the first transmit descriptor one of `frame`, or of as much elsewhere; returns the doorbell's value."""
         self._bytes[7 * 4096 :][: len(frame)] = list(frame)
-        self._pack("<QII", self._tx - self._zone.iova, self._buffer, len(frame) | 1 << 14, 1 << 12 | 1 << 13)
+        self._pack("<QII", self._tx - self._zone.iova, at or self._buffer, len(frame) | 1 << 14, 1 << 12 | 1 << 13)
         return 1
 
     def close(self) -> None:

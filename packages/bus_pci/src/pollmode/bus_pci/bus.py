@@ -97,8 +97,9 @@ class PciBus:
         found = next((found for found in self.host.scan() if found.address == address), None)
         if found is None:
             raise ConfigError(f"{address}: there is no such device")
+        driver = self._driver(found)
         self.host.prepare([found])
-        return self._probe(found, parsed)
+        return self._probe(found, driver, parsed)
 
     def detach(self, port: AttachedPort) -> None:
         """Close a port and give its device back (rte_dev_remove). Raises ConfigError while the port is started.
@@ -139,7 +140,7 @@ class PciBus:
     def _take(self, found: Found, selection: Selection) -> list[Any]:
         """Probe a device; one that nobody asked for may fail."""
         try:
-            return [self._probe(found, selection.arguments(found.address))]
+            return [self._probe(found, self._driver(found), selection.arguments(found.address))]
         except PollmodeError as error:
             if self.host.asked_for or found.address in selection.allowed:
                 raise
@@ -147,12 +148,16 @@ class PciBus:
             log.error(f"{found.address} is not taken: {error}")
             return []
 
-    def _probe(self, found: Found, arguments: Devargs) -> Any:
+    def _driver(self, found: Found) -> PciDriver:
+        """Return the driver of a device that can be opened."""
         driver = self._registry.find(found.id)
         if driver is None:
             raise UnsupportedError(f"{found.address}: no driver for {found.id}")
         if found.why_not:
             raise UnsupportedError(f"{found.address} ({found.id}, {found.told}): {found.why_not}")
+        return driver
+
+    def _probe(self, found: Found, driver: PciDriver, arguments: Devargs) -> Any:
         values = driver.parameters.read(arguments)
         made = self._open(found, driver, values)
         made.devargs = arguments

@@ -29,6 +29,7 @@ BAR0                0x10 32 RW
 SUBSYSTEM_VENDOR    0x2C 16 RO
 SUBSYSTEM_DEVICE    0x2E 16 RO
 CAPABILITIES        0x34 8  RO   offset of the first capability
+INTERRUPT_PIN       0x3D 8  RO   0 without INTx
 """)
 
 NO_DEVICE: Final = 0xFFFF  # PCI 6.1: the vendor id where there is none

@@ -13,7 +13,6 @@ __all__ = ["EXCLUSIONS", "OPTIONS", "RENAMED"]
 MAX_MEGABYTES = 1 << 24
 _ALIGN = 16 << 20  # DPDK aligns --base-virtaddr down to 16 MiB
 
-_PCI = "the PCI bus is not part of this release"
 _SERVICE = "service cores are not part of this release"
 _NUMA = "memory is not placed by NUMA node"
 _TRACE = "trace points are not part of this release"
@@ -116,9 +115,7 @@ OPTIONS = (
         lacking="compiled code uses the vectors of this machine; set NUMBA_CPU_FEATURES to change that",
     ),
     Option(("--file-prefix",), "PREFIX", "names this process's files and lock (default: rte)", _file_prefix),
-    Option(
-        ("--proc-type",), "TYPE", "primary, secondary (use the primary's ports) or auto (what fits)", _process_type
-    ),
+    Option(("--proc-type",), "TYPE", "primary, secondary (use the primary's ports) or auto (what fits)", _process_type),
     Option(("--no-pci",), None, "do not look for PCI devices"),
     Option(
         ("--pci-host",),
@@ -156,9 +153,11 @@ OPTIONS = (
     Option(("--syslog",), "FACILITY", "log to syslog", absent="daemon", lacking="logs go to standard error"),
     Option(("--telemetry",), None, "serve telemetry, or do not start (default: serve it where that is possible)"),
     Option(("--no-telemetry",), None, "serve no telemetry"),
-    Option(("--vfio-intr",), "MODE", "VFIO interrupts", lacking=_PCI),
-    Option(("--vfio-vf-token",), "UUID", "VFIO token", lacking=_PCI),
-    Option(("--create-uio-dev",), None, "make /dev/uioX", lacking=_PCI),
+    Option(
+        ("--vfio-intr",), "MODE", "VFIO interrupts", lacking="they are MSI-X, MSI or INTx, what the device has first"
+    ),
+    Option(("--vfio-vf-token",), "UUID", "VFIO token", lacking="virtual functions with tokens cannot be opened"),
+    Option(("--create-uio-dev",), None, "make /dev/uioX", lacking="udev or devtmpfs makes it"),
     Option(("--vmware-tsc-map",), None, "VMware's clock", lacking="the cycle counter is the processor's own"),
     Option(("--trace",), "REGEX", "enable trace points", repeat=True, lacking=_TRACE),
     Option(("--trace-dir",), "DIR", "where traces go", lacking=_TRACE),
