@@ -18,6 +18,7 @@ HOSTILE = (
     "net_virtio/test_split_tx_attacks.py",
     "net_vhost/test_hostile.py",
     "net_vhost/test_fuzz.py",
+    "net_vmxnet3/test_attacks.py",
 )
 
 

@@ -9,7 +9,7 @@ import os
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from net_vmxnet3.rigs import Rig, frame
 
 from pollmode.eal.environment import Environment
@@ -95,7 +95,6 @@ class Life(RuleBasedStateMachine):
         self.environment.close()
 
 
-TestLife = Life.TestCase
-TestLife.settings = settings(
-    max_examples=5 if INTERPRETED else 15, stateful_step_count=20 if INTERPRETED else 30, deadline=None
-)
+def test_calls_in_any_order_lose_nothing() -> None:
+    examples, steps = (5, 20) if INTERPRETED else (15, 30)
+    run_state_machine_as_test(Life, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None))  # type: ignore[no-untyped-call]
