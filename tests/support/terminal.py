@@ -12,7 +12,7 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["COLD", "Terminal"]
 
@@ -24,12 +24,14 @@ CONTROL = re.compile(r"\x1b\[[0-9;?<>=]*[$ ]?[A-Za-z]|\x1b[=>()][B0]?")
 class Terminal:
     """The program at a terminal of 80 columns and 24 rows, or another size, which answers no question of the program's.
 
-    `raw` is all that was written, `shown` what was written since the last `wait_for`, without control sequences.
+    `raw` is all that was written, `shown` what was written since the last `wait_for`, without control sequences,
+    `before` the terminal's settings at the start.
     """
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str], size: tuple[int, int] = (80, 24)) -> None:
         self._ours, self.theirs = pty.openpty()
         self.resize(*size)
+        self.before = termios.tcgetattr(self.theirs)
         self.process = subprocess.Popen(
             argv,
             stdin=self.theirs,
@@ -64,6 +66,19 @@ class Terminal:
             assert time.monotonic() < end, f"never showed {pattern!r}:\n{self.shown}"
         self.shown = self.shown[found.end() :]
 
+    def wait_until(self, true: Callable[[], bool], seconds: float = COLD) -> None:
+        """Wait until it is true; what is shown meanwhile is read."""
+        end = time.monotonic() + seconds
+        while not true():
+            assert self.read(), f"ended:\n{self.shown}"
+            assert time.monotonic() < end, f"never true:\n{self.shown}"
+
+    def hang_up(self) -> None:
+        """Go away; there is no reading or typing any more."""
+        os.close(self._ours)
+        os.close(self.theirs)
+        self._ours = self.theirs = -1
+
     def type(self, keys: str) -> None:
         """Type keys."""
         os.write(self._ours, keys.encode())
@@ -79,5 +94,5 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(60)
-        os.close(self._ours)
-        os.close(self.theirs)
+        if self._ours >= 0:
+            self.hang_up()

@@ -53,10 +53,15 @@ def terminals() -> Iterator[list[Terminal]]:
 def start(terminals: list[Terminal], argv: list[str], **environment: str) -> Terminal:
     made = Terminal(argv, environment)
     terminals.append(made)
-    made.before = termios.tcgetattr(made.theirs)
     made.wait_for(r"RX packets/s")
     made.wait_for(r"q quit")
     return made
+
+
+def state_of(pid: int) -> str:
+    """The state of a process: T is stopped."""
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
 
 
 def assert_given_back(terminal: Terminal) -> None:
@@ -109,6 +114,26 @@ def test_a_terminal_may_become_larger(terminals: list[Terminal]) -> None:
     terminal.type("q")
     assert terminal.end() == 0
     assert_given_back(terminal)
+
+
+@whole
+def test_it_can_be_suspended_and_goes_on(terminals: list[Terminal]) -> None:
+    terminal = start(terminals, words())
+    terminal.type("\x1a")
+    terminal.wait_until(lambda: state_of(terminal.process.pid) == "T")
+    assert termios.tcgetattr(terminal.theirs) == terminal.before
+    terminal.process.send_signal(signal.SIGCONT)
+    terminal.wait_for("RX packets/s")
+    terminal.type("q")
+    assert terminal.end() == 0
+    assert_given_back(terminal)
+
+
+@whole
+def test_it_ends_when_the_terminal_goes_away(terminals: list[Terminal]) -> None:
+    terminal = start(terminals, words())
+    terminal.hang_up()
+    assert terminal.process.wait(COLD) in (0, 1), "no signal ended it"
 
 
 @whole

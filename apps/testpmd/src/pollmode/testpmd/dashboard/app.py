@@ -49,7 +49,10 @@ class _OutputDriver(LinuxDriver):
 
 
 class Dashboard(App[int]):
-    """Shows a session until it is left; returns the number of the signal that it was left for, 0 without one."""
+    """Shows a session until it is left, `seconds` have passed or the terminal is no longer there.
+
+    Returns the number of the signal that it was left for, 0 without one.
+    """
 
     CSS = """
     Static { height: 1; width: 100%; }
@@ -61,11 +64,18 @@ class Dashboard(App[int]):
         *(Binding(str(view + 1), f"show_view({view})", name) for view, name in enumerate(keys.VIEWS)),
     ]
 
-    def __init__(self, session: Session, messages: Messages, seconds: float = 0) -> None:
+    def __init__(
+        self,
+        session: Session,
+        messages: Messages,
+        seconds: float = 0,
+        still_there: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__(driver_class=_OutputDriver, ansi_color=True)
         self._session = session
         self._messages = messages
         self._seconds = seconds
+        self._still_there = still_there
         self._observer = Observer(session)
         self._seen = Seen("", False, (), ())
         self._chosen = 0
@@ -102,6 +112,9 @@ class Dashboard(App[int]):
         self.call_after_refresh(self._draw)
 
     def _look(self) -> None:
+        if not self._still_there():
+            self.exit(0)
+            return
         self._seen = self._observer.look()
         there = [port.id for port in self._seen.ports]
         if there and self._chosen not in there:

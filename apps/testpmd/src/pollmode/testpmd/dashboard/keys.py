@@ -23,6 +23,7 @@ ACTIONS = (
     ("pageup,b", "scroll(-1)", "further up"),
     ("question_mark,h", "help", "this page; any view's key leaves it"),
     ("q,ctrl+d,escape", "leave", "quit: forwarding ends, its statistics are printed"),
+    ("ctrl+z", "suspend_process", "suspend the program, forwarding too; the shell's fg goes on"),
     ("ctrl+c", "interrupt", "the same, as by a signal"),
 )
 """Keys, action and meaning."""

@@ -43,7 +43,7 @@ def show(session: Session, seconds: float = 0) -> None:
 
     messages = Messages(sys.stdout, sys.stderr)
     with _given_back() as give_back:
-        app = Dashboard(session, messages, seconds)
+        app = Dashboard(session, messages, seconds, _still_there)
         with Stopper(app.end_soon, on_forced=give_back) as stopper:
             left_for = app.run(mouse=False)
     messages.replay()
@@ -54,6 +54,15 @@ def show(session: Session, seconds: float = 0) -> None:
         session.stopper.signal = left_for
         session.stopper.stop()
         print(f"\nSignal {left_for} received, preparing to exit...", flush=True)
+
+
+def _still_there() -> bool:
+    """Tell whether the terminal is; one that went away without a signal would be read in vain for ever."""
+    try:
+        termios.tcgetattr(sys.__stdin__ or 0)
+    except termios.error:
+        return False
+    return True
 
 
 @contextlib.contextmanager
