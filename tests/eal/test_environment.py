@@ -16,7 +16,7 @@ from pollmode.eal import Environment as LazyEnvironment
 from pollmode.eal import environment as environment_module
 from pollmode.eal import logs
 from pollmode.eal.environment import Environment
-from pollmode.eal.errors import ConfigError, HostError, PollmodeError, UnsupportedError
+from pollmode.eal.errors import ConfigError, HostError, PollmodeError
 from pollmode.eal.jit import compiled, load_relaxed64
 from pollmode.eal.lcore import LCORE_STOP
 from pollmode.eal.lcore import Lcores as RealLcores

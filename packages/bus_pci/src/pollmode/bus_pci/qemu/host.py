@@ -100,8 +100,10 @@ class QemuHost(PciHost):
         return answer["return"]
 
     def close(self) -> None:
-        """End QEMU. Closing twice is no error."""
+        """Close the devices and end QEMU. Closing twice is no error."""
         self.channel.on_end = None
+        for device in self._devices:
+            device.close()
         self.channel.close()
         self._bells.close()
         self._control_lines.close()
