@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from support.net_vhost_rig import EVENTS, LEGACY, MERGEABLE, MODERN, Rig, frame
 
-from pollmode.vhost.pacing import FEW, STREAM
 from pollmode.net_vhost.queue import RX
+from pollmode.vhost.pacing import FEW, STREAM
 
 
 @pytest.mark.parametrize("features", [LEGACY, MODERN, MERGEABLE], ids=["legacy", "modern", "mergeable"])
