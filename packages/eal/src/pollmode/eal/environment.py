@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -15,7 +16,7 @@ from pollmode.eal.errors import ConfigError, HostError, UnsupportedError
 from pollmode.eal.interrupts import Interrupts
 from pollmode.eal.lcore import Lcores, choose_lcores
 from pollmode.eal.memory import Memory
-from pollmode.eal.multiprocess import Primary, Secondaries, primary_pid
+from pollmode.eal.multiprocess import Primary, Secondaries
 from pollmode.eal.options import EalOptions
 from pollmode.eal.runtime import Runtime, runtime_base
 from pollmode.eal.telemetry import Telemetry
@@ -43,7 +44,7 @@ class Environment:
             chosen = choose_lcores(options.lcores, options.main_lcore)
             self.primary: Primary | None = None
             self.secondaries: Secondaries | None = None
-            if _is_secondary(options):
+            if _is_secondary(options) or not self._take_prefix(options):
                 self._attach(options, stack)
             else:
                 self._own(options, chosen, stack)
@@ -93,9 +94,18 @@ class Environment:
     ) -> None:
         self.close()
 
+    def _take_prefix(self, options: EalOptions) -> bool:
+        """Become the process that has the file prefix; False when there is one and --proc-type=auto goes for that."""
+        try:
+            self.runtime = Runtime(options.file_prefix, files=not (options.no_shconf or options.in_memory))
+        except HostError as error:
+            if options.proc_type != "auto" or error.errno != errno.EAGAIN:
+                raise
+            return False
+        return True
+
     def _own(self, options: EalOptions, chosen: CoreMap, stack: contextlib.ExitStack) -> None:
-        """Be the process that has the file prefix, and memory of its own."""
-        self.runtime = Runtime(options.file_prefix, files=not (options.no_shconf or options.in_memory))
+        """Have memory of one's own."""
         stack.callback(self.runtime.close)
         self.memory = Memory.create(options)
         stack.callback(self._close_memory)
@@ -154,10 +164,8 @@ class Environment:
 
 
 def _is_secondary(options: EalOptions) -> bool:
-    """Tell whether this process is to use another one's memory. Raises ConfigError for options that exclude it."""
+    """Tell whether this process can only use another one's memory. Raises ConfigError for options that exclude it."""
     alone = "in-memory" if options.in_memory else "no-shconf" if options.no_shconf else None
-    if options.proc_type == "auto":
-        return alone is None and primary_pid(options.file_prefix) is not None
     if options.proc_type == "secondary" and alone is not None:
         raise ConfigError(f"Options 'proc-type=secondary' and '{alone}' can't be used at the same time")
     return options.proc_type == "secondary"
