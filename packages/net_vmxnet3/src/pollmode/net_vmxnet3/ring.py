@@ -14,14 +14,14 @@ import numpy as np
 from pollmode.eal.jit import compiled, inlined, load64, record, store64
 from pollmode.mbuf import mbuf_free
 
-from .layout import DESC_SIZE, DESC_WORD1, RCD_GEN, TCD_GEN
-from .records import QUEUE, RING
+from .layout import RCD_GEN, RCD_INDEX, TCD_GEN, TCD_INDEX
+from .records import QUEUE, RING, TAG
 
 I8 = np.dtype("i8")
 
-GEN_SHIFT = RCD_GEN.shift
-assert TCD_GEN == RCD_GEN  # one way to ask for both
-INDEX_MASK = 0xFFF  # RCD_INDEX and TCD_INDEX
+# Completions of both directions have them in one place.
+GEN_SHIFT, INDEX_MASK = RCD_GEN.shift, RCD_INDEX.mask
+assert (TCD_GEN, TCD_INDEX) == (RCD_GEN, RCD_INDEX)
 
 
 @compiled
@@ -74,7 +74,7 @@ def give_back(lcore: int, ring: int, count: int) -> int:
     freed = 0
     for _ in range(count):
         at = r.shadow + 8 * r.tail
-        m = load64(at) & ~1
+        m = load64(at) & ~TAG
         if m != 0:
             free_packet(lcore, m)
             freed += 1
@@ -82,23 +82,3 @@ def give_back(lcore: int, ring: int, count: int) -> int:
         r.tail = r.tail + 1 if r.tail + 1 < r.size else 0
         r.used -= 1
     return freed
-
-
-@inlined
-def descriptor(ring_desc: int, index: int) -> int:
-    """Return the address of a descriptor's first word; the second is DESC_WORD1 further."""
-    return ring_desc + DESC_SIZE * index
-
-
-__all__ = [
-    "DESC_WORD1",
-    "I8",
-    "INDEX_MASK",
-    "ahead",
-    "break_queue",
-    "descriptor",
-    "free_packet",
-    "free_slots",
-    "generation",
-    "give_back",
-]
