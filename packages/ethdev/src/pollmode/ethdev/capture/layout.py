@@ -27,9 +27,10 @@ TAP_QUEUE: Final[np.dtype[Any]] = le_struct(
     seen="i8",  # packets that passed
     missed="i8",  # those that found no room
     reserved2=("i8", 12),
-    tail="i8",  # where the thread goes on; these are written by it
+    tail="i8",  # what lies before it may be written over; these are written by the thread
     limit="i8",  # head, as it was when the thread looked
-    reserved3=("i8", 14),
+    next="i8",  # the block that the thread takes next; `tail` follows when it took many, as the lcore waits for that line
+    reserved3=("i8", 13),
 )
 HEAD: Final = offset_of(TAP_QUEUE, "head")
 WRAP: Final = offset_of(TAP_QUEUE, "wrap")

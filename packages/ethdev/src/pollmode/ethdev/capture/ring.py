@@ -69,14 +69,14 @@ def make_tap() -> Callback:
         if n == 0 or q.armed == 0:
             return n
         stamp = realtime()
-        head = q.head
+        head, tail = q.head, load_acquire64(queue + TAIL)
         kept = 0
         while kept < n:
             m = load64(burst + 8 * kept)
             original = load32(m + MBUF_PKT_LEN)
             captured = min(original, q.snaplen)
             length = PACKET_OVERHEAD + captured + (-captured & 3)
-            place = place_for(head, load_acquire64(queue + TAIL), q.size, length)
+            place = place_for(head, tail, q.size, length)
             if place == NO_ROOM:
                 break
             if place < head:
@@ -106,11 +106,9 @@ def now() -> int:
 def oldest_of(queue: int) -> int:
     """Return the address of the block that is next in a queue's memory, 0 when there is none."""
     q = record(queue, TAP_QUEUE)
-    tail = q.tail
-    if tail > q.limit and tail == load64(queue + WRAP):
-        tail = 0
-        store_release64(queue + TAIL, tail)
-    return 0 if tail == q.limit else q.buffer + tail
+    if q.next > q.limit and q.next == load64(queue + WRAP):
+        q.next = 0
+    return 0 if q.next == q.limit else q.buffer + q.next
 
 
 @compiled
@@ -134,8 +132,12 @@ def gather(queues: int, count: int, out: int, room: int, until: int) -> int:
                     first, block, earliest = queue, at, stamp
         length = load32(block + PACKET_LENGTH) if first != 0 else room + 1
         if filled + length > room:
-            return filled
+            break
         copy(out + filled, block, length)
         filled += length
         q = record(first, TAP_QUEUE)
-        store_release64(first + TAIL, block - q.buffer + length)
+        q.next = block - q.buffer + length
+    for i in range(count):
+        queue = load64(queues + 8 * i)
+        store_release64(queue + TAIL, record(queue, TAP_QUEUE).next)
+    return filled
