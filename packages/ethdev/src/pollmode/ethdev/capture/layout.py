@@ -29,7 +29,7 @@ TAP_QUEUE: Final[np.dtype[Any]] = le_struct(
     reserved2=("i8", 12),
     tail="i8",  # what lies before it may be written over; these are written by the thread
     limit="i8",  # head, as it was when the thread looked
-    next="i8",  # the block that the thread takes next; `tail` follows when it took many, as the lcore waits for that line
+    next="i8",  # the block that the thread takes next; `tail` follows when it took many: the lcore waits for that line
     reserved3=("i8", 13),
 )
 HEAD: Final = offset_of(TAP_QUEUE, "head")
