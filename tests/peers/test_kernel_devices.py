@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]  # an emulated CPU on 
 
 MODULES = ("virtio_pci", "virtio_net", "vmxnet3", "vfio_pci", "vfio_iommu_type1", "uio_pci_generic")
 NIC, FAR, BEHIND_PORT = "0000:00:03.0", "0000:00:04.0", "0000:01:00.0"
+WITH_LEVEL, WITH_PORTS = "0000:00:06.0", "0000:00:07.0"
 MACHINE = [
     *("-cpu", "max"),  # numpy wants more than the oldest
     *("-device", "intel-iommu,intremap=on,caching-mode=on"),
@@ -28,6 +29,7 @@ MACHINE = [
     *("-device", "pcie-root-port,id=slot5,addr=5,chassis=1"),
     *("-netdev", "hubport,id=h2,hubid=0"),
     *("-device", "vmxnet3,netdev=h2,bus=slot5,romfile=,mac=52:54:00:11:22:33"),
+    *("-device", "e1000,addr=6,romfile=", "-device", "e1000e,addr=7,romfile="),  # the guest has no driver for them
 ]
 SUPPORT = Path(__file__).parents[1]
 PROGRAM = "/tests/support/kernel_device.py"
@@ -140,6 +142,20 @@ def test_uio_needs_memory_that_stays_where_it_is(machine: Machine) -> None:
     code, _, errors = run_in_guest(machine.guest, words)
     assert code != 0
     assert "devices that use physical addresses need hugepages" in errors
+
+
+@pytest.mark.parametrize("driver", ["vfio-pci", "uio_pci_generic"])
+def test_ports_are_reached_through_a_file(machine: Machine, driver: str) -> None:
+    machine.without_iommu(WITH_PORTS)
+    machine.bind(WITH_PORTS, driver)
+    assert machine.tell("ports", WITH_PORTS, HUGE) == {"port": True, "mapped": 0, "same": True, "rung": 0x1234}
+
+
+@pytest.mark.parametrize("driver", ["vfio-pci", "uio_pci_generic"])
+def test_a_level_is_an_interrupt_that_can_be_held_back(machine: Machine, driver: str) -> None:
+    machine.without_iommu(WITH_LEVEL)
+    machine.bind(WITH_LEVEL, driver)
+    assert machine.tell("level", WITH_LEVEL, HUGE) == {"counts": [1, 0, 1], "quiet": True, "left": 0}
 
 
 @pytest.mark.parametrize("driver", ["vfio-pci", "uio_pci_generic"])

@@ -101,6 +101,39 @@ def _until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def ports(device: PciDevice, interface: str, environment: Environment) -> dict[str, Any]:
+    """Reach the registers of an e1000e through its ports, by the control plane and by a doorbell."""
+    select_register, data = 0x0, 0x4  # Intel 82574 manual, 10.1.1.2: I/O mapped registers
+    status, ethertype = 0x8, 0x38
+    registers, through = device.bar(0), device.bar(2)
+    through.write32(select_register, status)
+    same = through.read32(data) == registers.read32(status) != 0
+    through.write32(select_register, ethertype)
+    ring_doorbell(device.doorbell(2, data), 0x1234)
+    return {"port": through.port, "mapped": through.mapped, "same": same, "rung": registers.read32(ethertype)}
+
+
+def level(device: PciDevice, interface: str, environment: Environment) -> dict[str, Any]:
+    """Raise the INTx of an e1000 twice, and hold it back in between."""
+    cause, raise_cause, enable = 0xC0, 0xC8, 0xD0  # Intel 8254x manual, 13.4
+    registers = device.bar(0)
+    (interrupt,) = device.interrupts(1)
+    registers.write32(enable, 4)
+    counts = []
+    for held in (False, True):
+        if held:
+            interrupt.mask()
+        registers.write32(raise_cause, 4)
+        if held:
+            counts.append(len(select.select([interrupt.fd], [], [], 0.2)[0]))
+            interrupt.unmask()
+        counts.append(len(select.select([interrupt.fd], [], [], 30)[0]))
+        registers.read32(cause)
+        interrupt.acknowledge()
+    quiet = not select.select([interrupt.fd], [], [], 0.2)[0]
+    return {"counts": counts, "quiet": quiet, "left": len(device.interrupts(0))}
+
+
 def stray(device: PciDevice, interface: str, environment: Environment) -> dict[str, Any]:
     """Have the device send from memory that was freed: the IOMMU must not let it read there."""
     device.set_master(True)
@@ -137,6 +170,8 @@ def _folder(address: str) -> str:
 WHAT: dict[str, Callable[[PciDevice, str, Environment], dict[str, Any]]] = {
     "describe": describe,
     "exchange": exchange,
+    "level": level,
+    "ports": ports,
     "stray": stray,
     "unplug": unplug,
 }
