@@ -131,9 +131,10 @@ class Hardware:
         return low.to_bytes(4, "little") + (high & 0xFFFF).to_bytes(2, "little")
 
     def set_mac(self, mac: bytes) -> None:
-        """Set the address."""
+        """Set the address; the device has it on return."""
         self._bar1.write32(MACL, int.from_bytes(mac[:4], "little"))
         self._bar1.write32(MACH, int.from_bytes(mac[4:], "little"))
+        self._bar1.read32(MACH)  # writes are posted, a read waits for them
 
     def link(self) -> tuple[bool, int]:
         """Return whether the link is up, and its speed in Mbps, 0 when it is not told."""
