@@ -12,7 +12,7 @@ import contextlib
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,21 +22,18 @@ from pollmode.eal.jit import compiled
 from pollmode.eal.lcore_layout import LCORE, LCORE_ID_ANY, MAX_LCORE
 from pollmode.mbuf import ring as rings
 from pollmode.mbuf.cache import pool_get_bulk, pool_put_bulk
+from pollmode.mbuf.crates import crate_words, words_in_crates
 from pollmode.mbuf.layout import (
     CACHE,
-    CACHE_LINE,
     CACHE_MAX_SIZE,
     CACHE_SLOTS,
-    CRATE,
-    CRATE_LENGTH,
-    CRATE_SLOTS,
-    DEPOT,
     MEMPOOL,
     NO_CACHE,
     OBJECT_COOKIE,
     OBJECT_HEADER,
     OBJECT_HEADER_SIZE,
 )
+from pollmode.mbuf.parts import ZONE, Parts, Shape, reserve
 
 if TYPE_CHECKING:
     from pollmode.eal.memory import Memory, Memzone
@@ -53,39 +50,14 @@ __all__ = [
     "on_create",
     "put",
     "set_control",
-    "words_in_crates",
 ]
 
-ZONE: Final = "MP_"
-"""How the names of pools' zones begin."""
 DEFAULT_CACHE_SIZE: Final = 256
 
 Words = Sequence[int] | npt.NDArray[np.int64]
 
 _live: dict[int, Mempool] = {}
 _told: weakref.WeakKeyDictionary[Memory, list[Callable[[Mempool], object]]] = weakref.WeakKeyDictionary()
-
-
-class Parts(NamedTuple):
-    """What a pool is made of: the zones of its record and of its elements, and the ring of those that are free."""
-
-    record: Memzone
-    elements: Memzone
-    ring: rings.Ring
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How many elements of what size a pool has, and how many an lcore keeps."""
-
-    count: int
-    element_size: int
-    cache_size: int
-
-    @property
-    def cache_stride(self) -> int:
-        """Bytes between two lcores' caches."""
-        return CACHE_SLOTS + _round_up(2 * 8 * self.cache_size) if self.cache_size else 0
 
 
 @dataclass(frozen=True)
@@ -122,7 +94,7 @@ class Mempool:
         self.data_room = 0
         self.private_size = 0
         self._memory = memory
-        self._stride = _stride(shape.element_size)
+        self._stride = shape.stride
         self._cache_stride = shape.cache_stride
         self._zone, self._elements, self._ring = parts
         self._depot: Memzone | None = None
@@ -183,15 +155,7 @@ class Mempool:
         return words_in_crates(self._depot) if self._depot is not None else 0
 
     def _depot_words(self) -> npt.NDArray[np.int64]:
-        if self._depot is None:
-            return np.zeros(0, np.int64)
-        record = self._depot.array(DEPOT)[0]
-        count, stride = int(record["count"]), int(record["crate_stride"])
-        words = [np.zeros(0, np.int64)]
-        for offset in range(DEPOT.itemsize, DEPOT.itemsize + count * stride, stride):
-            length = int(self._depot.array(CRATE, 1, offset)[0]["length"])
-            words.append(self._depot.array(np.dtype("<i8"), length, offset + CRATE_SLOTS))
-        return np.concatenate(words)
+        return crate_words(self._depot) if self._depot is not None else np.zeros(0, np.int64)
 
     def _cache(self, lcore: int) -> np.void:
         offset = MEMPOOL.itemsize + lcore * self._cache_stride
@@ -332,24 +296,11 @@ def create(memory: Memory, name: str, count: int, *, element_size: int, cache_si
         )
     memory.require_own(f"mempool {name}", "made")
     shape = Shape(count, element_size, cache_size)
-    pool = Mempool(memory, name, shape, _reserve(memory, name, shape))
+    pool = Mempool(memory, name, shape, reserve(memory, name, shape))
     pool.write()
     for told in _told.get(memory, ()):
         told(pool)
     return pool
-
-
-def _reserve(memory: Memory, name: str, shape: Shape) -> Parts:
-    """Reserve what a pool needs, or nothing."""
-    with contextlib.ExitStack() as undo:
-        size = MEMPOOL.itemsize + MAX_LCORE * shape.cache_stride + CACHE.itemsize
-        record = memory.reserve(f"{ZONE}{name}", size)
-        undo.callback(memory.free, record)
-        elements = memory.reserve(f"{ZONE}{name}_0", shape.count * _stride(shape.element_size))
-        undo.callback(memory.free, elements)
-        ring = rings.create(memory, f"{ZONE}{name}", shape.count, exact=True)
-        undo.pop_all()
-    return Parts(record, elements, ring)
 
 
 def lookup(memory: Memory, name: str) -> Mempool:
@@ -371,14 +322,6 @@ def lookup_all(memory: Memory) -> list[Mempool]:
     names = {zone.name for zone in memory.zones()}
     pools = [name for name in names if name.startswith(ZONE) and f"{rings.ZONE}{name}" in names]
     return [lookup(memory, name.removeprefix(ZONE)) for name in sorted(pools)]
-
-
-def words_in_crates(depot: Memzone) -> int:
-    """Return how many addresses are in the crates of a depot; a snapshot."""
-    record = depot.array(DEPOT)[0]
-    count, stride = int(record["count"]), int(record["crate_stride"])
-    raw = depot.array(np.dtype("u1"), count * stride, DEPOT.itemsize)
-    return int(np.ndarray((count,), np.dtype("<i8"), raw, CRATE_LENGTH, (stride,)).sum())
 
 
 def live_in(memory: Memory) -> list[Mempool]:
@@ -433,12 +376,3 @@ def put(pool: int, addresses: Words) -> None:
     """Put elements of the pool at address `pool` back, past the caches; unchecked."""
     array = np.ascontiguousarray(addresses, np.int64)
     _put_now(CONTROL_LCORE, pool, array.ctypes.data, len(array))
-
-
-def _round_up(size: int) -> int:
-    return -(-size // CACHE_LINE) * CACHE_LINE
-
-
-def _stride(element_size: int) -> int:
-    lines = (OBJECT_HEADER_SIZE + _round_up(element_size)) // CACHE_LINE
-    return (lines | 1) * CACHE_LINE

@@ -14,6 +14,7 @@ import numpy as np
 
 from pollmode.eal.errors import ConfigError
 from pollmode.eal.lcore_layout import MAX_LCORE
+from pollmode.mbuf.crates import words_in_crates
 from pollmode.mbuf.layout import (
     CACHE_LENGTH,
     MEMPOOL,
@@ -22,7 +23,6 @@ from pollmode.mbuf.layout import (
     RING_SINGLE_CONSUMER,
     RING_SINGLE_PRODUCER,
 )
-from pollmode.mbuf.mempool import words_in_crates
 
 if TYPE_CHECKING:
     from pollmode.eal.memory import Memory, Memzone
