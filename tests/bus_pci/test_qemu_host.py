@@ -288,6 +288,12 @@ def test_nothing_is_left_when_it_ends(memory: Memory, start: Start) -> None:
     assert len(memory.zones()) == zones
 
 
+def test_a_signal_from_the_terminal_is_not_for_qemu(start: Start) -> None:
+    process = start(VMXNET3).channel.process
+    assert process is not None
+    assert os.getpgid(process.pid) == process.pid != os.getpgid(0)
+
+
 PROGRAM = """
 import os, sys, time
 from pollmode.bus_pci.qemu import QemuHost, QemuNic

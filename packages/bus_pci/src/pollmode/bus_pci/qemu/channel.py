@@ -120,7 +120,12 @@ class Channel:
     def _work(self, words: Sequence[str], fds: Sequence[int], theirs: socket.socket) -> None:
         try:
             self.process = subprocess.Popen(
-                words, pass_fds=fds, stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors
+                words,
+                pass_fds=fds,
+                stdin=subprocess.DEVNULL,
+                stdout=self._errors,
+                stderr=self._errors,
+                start_new_session=True,  # Ctrl-C at the terminal is for us
             )
         except OSError as error:
             self._failures.append(error)
