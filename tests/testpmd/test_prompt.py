@@ -12,7 +12,8 @@ import pytest
 
 from pollmode.eal.environment import Environment
 from pollmode.eal.stopper import Stopper
-from pollmode.ethdev import State
+from pollmode.ethdev import Device, State
+from pollmode.net_null.device import NullDevice
 from pollmode.testpmd.lifecycle import close_ports, start_ports, stop_ports
 from pollmode.testpmd.options import parse
 from pollmode.testpmd.prompt import shell
@@ -147,6 +148,20 @@ def test_ports_come_and_go(session: Session, say: Say) -> None:
     assert printed == "Removing a device...\nPort 2 is closed\nDevice is detached\nNow total ports is 2\nDone\n"
     assert told == "Port was not closed"
     assert session.selection.forwarding_ports == (0, 1)
+
+
+def test_a_new_port_receives_frames_for_any_address_or_says_that_it_cannot(
+    session: Session, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(NullDevice, "promiscuous", False)
+    monkeypatch.setattr(NullDevice, "set_promiscuous", lambda _, enabled: asked.append(enabled))
+    say("port attach net_null7")
+    assert (asked, session.ports[2].promiscuous) == ([True], True)
+    monkeypatch.setattr(NullDevice, "set_promiscuous", Device.set_promiscuous)
+    printed, told = say("port attach net_null8")
+    assert "Now total ports is 4" in printed
+    assert told.startswith("Error during enabling promiscuous mode for port 3: Operation not supported - ignore\n")
 
 
 def test_faults_come_and_go_while_packets_are_forwarded(session: Session, say: Say) -> None:

@@ -14,7 +14,7 @@ from pollmode.eal.errors import ConfigError, DeviceFault
 from pollmode.eal.stopper import Stopper
 from pollmode.ethdev import Event, Port
 from pollmode.testpmd.dashboard import terminal as dashboard
-from pollmode.testpmd.lifecycle import close_ports, start_ports, stop_ports
+from pollmode.testpmd.lifecycle import close_ports, receive_everything, start_ports, stop_ports
 from pollmode.testpmd.live import watch
 from pollmode.testpmd.options import Options
 from pollmode.testpmd.secondary import adopt, check_primary
@@ -83,6 +83,8 @@ def _begin(session: Session) -> None:
     session.set_up()
     if options.device_start and available and session.environment.primary is None:
         start_ports(session, available, strict=True)
+    if session.environment.primary is None:
+        receive_everything(available)
     session.ports.watch()
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from pollmode.testpmd.tell import warn
 if TYPE_CHECKING:
     from pollmode.testpmd.session import Session
 
-__all__ = ["check_links", "close_ports", "start_ports", "stop_ports"]
+__all__ = ["check_links", "close_ports", "receive_everything", "start_ports", "stop_ports"]
 
 LINK_CHECKS, LINK_CHECK_SECONDS = 90, 0.1
 
@@ -45,6 +46,16 @@ def start_ports(session: Session, ports: Sequence[Port], *, strict: bool = False
     elif ports:
         warn("Please stop the ports first")
     print("Done", flush=True)
+
+
+def receive_everything(ports: Sequence[Port]) -> None:
+    """Make ports promiscuous, as DPDK's testpmd does with every new one; a port that refuses is told of."""
+    for port in ports:
+        try:
+            port.set_promiscuous(True)
+        except PollmodeError as error:
+            why = os.strerror(error.errno)
+            warn(f"Error during enabling promiscuous mode for port {port.id}: {why} - ignore", error)
 
 
 def stop_ports(session: Session, ports: Sequence[Port], *, look: bool = True) -> None:

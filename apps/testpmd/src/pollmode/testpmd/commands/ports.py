@@ -6,7 +6,7 @@ from __future__ import annotations
 from pollmode.eal.errors import PollmodeError
 from pollmode.ethdev import Port, State
 from pollmode.testpmd.commands.chosen import chosen_ports, one_port
-from pollmode.testpmd.lifecycle import close_ports, start_ports, stop_ports
+from pollmode.testpmd.lifecycle import close_ports, receive_everything, start_ports, stop_ports
 from pollmode.testpmd.prompt.grammar import Commands
 from pollmode.testpmd.session import Session
 from pollmode.testpmd.tell import warn
@@ -70,6 +70,7 @@ def port_attach(session: Session, device: str) -> None:
         print(f"It is around port {port.id}, which goes on. Now total ports is {len(session.ports.available())}\nDone")
         return
     session.port_attached(port)
+    receive_everything([port])
     print(f"Port {port.id} is attached. Now total ports is {len(session.ports.available())}\nDone")
 
 
