@@ -6,13 +6,14 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pollmode.eal.environment import Environment
 from pollmode.eal.stopper import Stopper
-from pollmode.ethdev import Device, State
+from pollmode.ethdev import Device, RxOffload, State
 from pollmode.net_null.device import NullDevice
 from pollmode.testpmd.lifecycle import close_ports, start_ports, stop_ports
 from pollmode.testpmd.options import parse
@@ -162,6 +163,43 @@ def test_a_new_port_receives_frames_for_any_address_or_says_that_it_cannot(
     printed, told = say("port attach net_null8")
     assert "Now total ports is 4" in printed
     assert told.startswith("Error during enabling promiscuous mode for port 3: Operation not supported - ignore\n")
+
+
+def test_groups_are_added_and_removed_one_by_one_and_all_at_once(
+    session: Session, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[bytes, ...]] = []
+    monkeypatch.setattr(NullDevice, "set_multicast", lambda _, macs: asked.append(tuple(macs)))
+    first, second = "01:00:5E:00:00:01", "01:00:5E:00:00:02"
+    assert say(f"mcast_addr add 0 {first}") == say(f"mcast_addr add 0 {second}") == ("", "")
+    assert say(f"mcast_addr add 0 {first}")[1] == "multicast address already filtered by port 0"
+    assert say("show port 0 mcast_macs")[0] == f"Number of Multicast MAC address added: 2\n  {first}\n  {second}\n"
+    say(f"mcast_addr remove 0 {first}")
+    say("mcast_addr flush 0")
+    group = bytes.fromhex(second.replace(":", ""))
+    assert asked[1:] == [(bytes.fromhex(first.replace(":", "")), group), (group,), ()]
+    assert say("show port 0 mcast_macs")[0] == "Number of Multicast MAC address added: 0\n"
+
+
+def test_vlans_are_filtered_and_stripped_while_the_port_runs(
+    session: Session, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, ...]] = []
+    info = session.ports[0].info()
+    able = replace(info, rx_offload_capa=int(RxOffload.VLAN_FILTER | RxOffload.VLAN_STRIP))
+    monkeypatch.setattr(NullDevice, "info", lambda _: able)
+    monkeypatch.setattr(NullDevice, "set_vlan_offload", lambda _, offloads: asked.append((offloads,)))
+    monkeypatch.setattr(NullDevice, "set_vlan_filter", lambda _, vlan, on: asked.append((vlan, on)))
+    assert say("rx_vlan add 5 0")[1].startswith("Port 0: VLAN-filtering disabled\nrte_eth_dev_vlan_filter(port_pi=0")
+    assert say("vlan set filter on 0") == say("rx_vlan add 5 0") == say("rx_vlan rm 5 0") == ("", "")
+    assert asked == [(RxOffload.VLAN_FILTER,), (5, True), (5, False)]
+    say("rx_vlan add all 0")
+    assert len(asked) == 3 + 4096
+    say("vlan set strip on 0")
+    say("vlan set filter off 0")
+    assert asked[-2:] == [(RxOffload.VLAN_FILTER | RxOffload.VLAN_STRIP,), (RxOffload.VLAN_STRIP,)]
+    assert session.bringup[session.ports[0]].rx_offloads == session.ports[0].config.rx_offloads == RxOffload.VLAN_STRIP
+    assert "must be within Rx offloads capabilities" in say("vlan set extend on 0")[1]
 
 
 def test_faults_come_and_go_while_packets_are_forwarded(session: Session, say: Say) -> None:

@@ -15,7 +15,7 @@ MODES_TO_COME = ("noisy", "shared_rxq", "shared-rxq", "recycle_mbufs", "ieee1588
 _NUMA = "memory is not placed by NUMA node"
 _POOLS = "there is one mbuf pool"
 _SPLIT = "buffer split needs a driver that can do it"
-_RSS = "no driver of this release spreads packets by hash"
+_RSS = "testpmd does not ask drivers to spread packets by hash yet"
 _HAIRPIN = "hairpin queues need a driver that has them"
 _STATISTICS = "bit-rate and latency statistics are not part of this release"
 _FLOW = "flow rules are not part of this release"
@@ -165,7 +165,7 @@ OFFLOADS = (
     _lacks("--enable-lro", None, "receive coalescing is not part of this release"),
     Option(("--enable-drop-en",), None, "drop packets of a queue that has no descriptors"),
     _lacks("--enable-rss", None, _RSS),
-    Option(("--disable-rss",), None, "do not spread by hash (no driver does)"),
+    Option(("--disable-rss",), None, "do not spread by hash (the default so far)"),
     _lacks("--rss-ip", None, _RSS),
     _lacks("--rss-udp", None, _RSS),
     _lacks("--rss-level-inner", None, _RSS),

@@ -27,10 +27,12 @@ def grammar() -> Grammar:
         rss,
         settings,
         show,
+        vlans,
         watch,
     )
     from pollmode.testpmd.commands.missing import MISSING
 
-    modules = (control, show, info, config, ports, port_config, queues, settings, reception, offloads, rss, dump, watch)
+    kinds = (control, show, info, config, ports, port_config, queues, settings)
+    modules = (*kinds, reception, vlans, offloads, rss, dump, watch)
     groups = [helping.commands, *(module.commands for module in modules)]
     return Grammar([command for group in groups for command in group.made], MISSING)

@@ -47,8 +47,11 @@ def show_macs(session: Session, port: int) -> None:
 @commands.add("show port {port} mcast_macs")
 def show_multicast_macs(session: Session, port: int) -> None:
     """Show the multicast addresses that were added to a port."""
-    if one_port(session, port) is not None:
-        print("Number of Multicast MAC address added: 0")
+    chosen = one_port(session, port)
+    if chosen is not None:
+        print(f"Number of Multicast MAC address added: {len(chosen.multicast)}")
+        for mac in chosen.multicast:
+            print(f"  {mac_text(mac)}")
 
 
 @commands.add("show port {port} ptypes")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Receive side scaling: no driver of this release spreads packets by hash, which is told in DPDK's words."""
+"""Receive side scaling: the prompt does not change it yet, which is told in DPDK's words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ __all__ = ["commands"]
 
 commands = Commands("config")
 
-NO_RSS = "the driver does not spread packets by hash"
 TYPE_NAMES = "|".join(RSS_TYPES.values())
 # Flow types by bit that a name of a group stands for (testpmd's rss_type_table); the others ask for no flow type.
 GROUPS = {
@@ -32,6 +31,12 @@ NO_FLOWS = ("none", "default", "level-default", "level-outer", "level-inner")
 KNOWN = ("all", *NO_FLOWS, *GROUPS, *RSS_TYPES.values())
 FLOW_TYPES = 64
 LARGEST_TABLE = 512
+
+
+def _why(port: Port) -> str:
+    if port.info().flow_type_rss_offloads == 0:
+        return f"driver {port.device.driver_name} does not spread packets by hash"
+    return "this prompt does not show or change RSS yet; a program can, with Port.set_rss_hash and Port.set_reta"
 
 
 def _asked(types: str) -> int | None:
@@ -67,7 +72,7 @@ def config_rss(session: Session, types: str) -> None:
             "Multi-queue RSS mode isn't enabled.\n"
             f"Configuration of RSS hash at ethernet port {port.id} failed with error ({errno.EOPNOTSUPP}): "
             f"Operation not supported.",
-            NO_RSS,
+            _why(port),
         )
 
 
@@ -81,10 +86,10 @@ def config_table(session: Session, port: int, entries: str) -> None:
 def _tell_no_table(port: Port) -> None:
     size = port.info().reta_size
     if size == 0:
-        warn("Redirection table size is 0 which is invalid for RSS", NO_RSS)
+        warn("Redirection table size is 0 which is invalid for RSS", _why(port))
         return
     print(f"The reta size of port {port.id} is {size}")
-    warn(f"Bad redirection table parameter, return code = -{errno.EOPNOTSUPP}", NO_RSS)
+    warn(f"Bad redirection table parameter, return code = -{errno.EOPNOTSUPP}", _why(port))
 
 
 @commands.add(f"port config {{port}} rss-hash-key {{kind:{TYPE_NAMES}}} {{key:rest}}")
@@ -94,11 +99,11 @@ def config_key(session: Session, port: int, kind: str, key: str) -> None:
         return
     size = chosen.info().hash_key_size
     if size == 0:
-        warn("dev_info did not provide a valid hash key size", NO_RSS)
+        warn("dev_info did not provide a valid hash key size", _why(chosen))
     elif len(key) != 2 * size:
         warn(f"key length: {len(key)} invalid - key must be a string of {2 * size} hexa-decimal numbers")
     else:
-        warn("Operation not supported", NO_RSS)
+        warn("Operation not supported", _why(chosen))
 
 
 @commands.add("show port {port} rss reta {size:u16} {masks:rest}")
@@ -108,9 +113,9 @@ def show_table(session: Session, port: int, size: int, masks: str) -> None:
         return
     most = min(chosen.info().reta_size, LARGEST_TABLE)
     if not 0 < size <= most:
-        warn(f"Invalid redirection table size: {size} (1-{most})", NO_RSS)
+        warn(f"Invalid redirection table size: {size} (1-{most})", _why(chosen))
     else:
-        warn(f"Failed to get RSS RETA info, return code = -{errno.EOPNOTSUPP}", NO_RSS)
+        warn(f"Failed to get RSS RETA info, return code = -{errno.EOPNOTSUPP}", _why(chosen))
 
 
 @commands.add("show port {port} rss-hash", "show port {port} rss-hash {key:key}")
@@ -119,6 +124,6 @@ def show_hash(session: Session, port: int, key: str | None = None) -> None:
     if (chosen := one_port(session, port)) is None:
         return
     if chosen.info().hash_key_size == 0:
-        warn("dev_info did not provide a valid hash key size", NO_RSS)
+        warn("dev_info did not provide a valid hash key size", _why(chosen))
     else:
-        warn("operation not supported by device", NO_RSS)
+        warn("operation not supported by device", _why(chosen))
