@@ -72,6 +72,13 @@ def test_setup_clears_unmounts_reserves_and_mounts(host: FakeKernel, run, pages)
     assert len(mounted(host)) == 1
 
 
+def test_a_directory_is_the_same_however_it_is_written(host: FakeKernel, run) -> None:
+    assert run("-m", "-d", "/dev/hugepages/")[0] == run("-m", "-d", "/dev/../dev/hugepages")[0] == 0
+    assert len(mounted(host)) == 1
+    assert run("-u", "-d", "/dev/hugepages//")[0] == 0
+    assert mounted(host) == []
+
+
 def test_a_mount_that_is_there_stays_and_another_page_size_is_told(host: FakeKernel, run) -> None:
     host.folder("/mnt/huge pages")
     assert run("-m", "-d", "/mnt/huge pages") == (0, [], [])

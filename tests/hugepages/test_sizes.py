@@ -20,7 +20,7 @@ from pollmode.hugepages.sizes import format_size, parse_size
         ("1G", 1048576),
         ("4194304", 4096),
         ("4194305b", 4096),
-        ("1023", 0),
+        ("1024", 1),
         ("0", 0),
         ("512K", 512),
         ("4096G", 4294967296),
@@ -28,6 +28,11 @@ from pollmode.hugepages.sizes import format_size, parse_size
 )
 def test_sizes_that_can_be_read(text: str, size: int) -> None:
     assert parse_size(text) == size
+
+
+def test_so_few_bytes_are_a_unit_forgotten() -> None:
+    with pytest.raises(ConfigError, match="512 are bytes, less than any page; write 512M or 512G"):
+        parse_size("512")
 
 
 @pytest.mark.parametrize("text", ["", "b", "M", "-2M", "2T", "2 M", "1.5G", "2MiB", "0x10", "2M\n", "٢M", "2Mbb"])

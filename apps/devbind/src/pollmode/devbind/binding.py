@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pollmode.devbind.changing import attach, detach, put_back, undisturbed
 from pollmode.devbind.inventory import Entry, Inventory
-from pollmode.eal.errors import ConfigError, HostError, PollmodeError
+from pollmode.eal.errors import ConfigError, HostError, PollmodeError, nearest
 from pollmode.host_report import Host
 from pollmode.host_report.kernel_modules import driver_there
 from pollmode.host_report.mending import DEVBIND, load_module
@@ -27,6 +27,8 @@ from pollmode.host_report.pci_devices import (
 )
 
 __all__ = ["Request", "bind", "unbind"]
+
+PCI_DRIVERS = "/sys/bus/pci/drivers"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ def say(kind: str, text: str) -> None:
 
 def unbind(inventory: Inventory, words: Sequence[str], request: Request) -> int:
     """Take devices from their drivers; `dpdk` is all that have a DPDK-compatible one. Return the exit code."""
+    if words[0] == "dpdk" and len(words) > 1:
+        raise ConfigError(f"'dpdk' stands for all devices of such drivers; say it alone, without {words[1]}")
     if words[0] == "dpdk":
         chosen = [entry for entry in inventory.entries.values() if entry.device.driver in inventory.passthrough]
     else:
@@ -103,6 +107,9 @@ def _check_driver(inventory: Inventory, driver: str) -> None:
         raise ConfigError(f"Driver '{driver}' does not look like a valid driver. {question} {way_out}")
     if not driver_there(inventory.host, driver):
         raise HostError(f"Driver '{driver}' is not loaded. Run: {load_module(inventory.host, driver)}")
+    drivers = inventory.host.names(PCI_DRIVERS)
+    if driver not in drivers:
+        raise ConfigError(f"Module '{driver}' is loaded and is no driver of PCI devices{nearest(driver, drivers)}")
 
 
 def _enable_no_iommu(host: Host, request: Request) -> bool:

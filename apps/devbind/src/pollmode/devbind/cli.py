@@ -24,6 +24,7 @@ __all__ = ["command_line", "main"]
 UsageError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])
 WRONG_USE = 2
 """Exit code after options that do not parse, as Python's argparse has it."""
+LARGEST_ID = (1 << 32) - 2  # of a user or group; the one above means "leave it" to chown
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -123,7 +124,10 @@ def _number(name: str, option: str, what: str, look_up: Callable[[str], int]) ->
     if not name:
         return -1
     try:
-        return int(name) if name.isdecimal() else look_up(name)
+        number = int(name) if name.isdecimal() else look_up(name)
+        if number > LARGEST_ID:
+            raise ConfigError(f"{option} {name}: the largest number of a {what} is {LARGEST_ID}")
+        return number
     except KeyError:
         raise ConfigError(f"{option} {name}: there is no such {what}; give a name or a number") from None
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, cast
@@ -67,6 +68,13 @@ def hugepages(
 
     host: Host = context.obj or Host()
     counts = _counts(host, node)
+    if setup and reserve:
+        raise ConfigError(f"--setup {setup} reserves by itself; leave --reserve {reserve} out")
+    if not directory:
+        raise ConfigError("--directory names no directory; /dev/hugepages is usual")
+    for option, owner in (("--user", user), ("--group", group)):
+        if any(mark in owner for mark in ",= "):
+            raise ConfigError(f"{option} {owner}: give one name or number; `id` tells a user's")
     if changes:
         from pollmode.hugepages.changing import Request, change
         from pollmode.hugepages.sizes import parse_size
@@ -74,7 +82,8 @@ def hugepages(
         wanted = parse_size(setup or reserve) if setup or reserve else None
         size = parse_size(page_size) if page_size else _default_size(host)
         all_of = bool(setup)
-        request = Request(clear or all_of, unmount or all_of, wanted, mount or all_of, size, directory, user, group)
+        where = os.path.abspath(directory)
+        request = Request(clear or all_of, unmount or all_of, wanted, mount or all_of, size, where, user, group)
         change(host, counts, request)
     if show:
         from pollmode.hugepages.mounts import Mounts

@@ -141,6 +141,7 @@ FAULT_NO_BEGIN: Final = 7
 FAULT_BUFFER: Final = 8
 FAULT_NOT_END: Final = 9
 FAULT_STOPPED: Final = 10
+FAULT_ENDLESS: Final = 11
 FAULT_TEXTS: Final[dict[int, str]] = {
     FAULT_INDEX: "a completion names a descriptor outside the ring",
     FAULT_NOT_OUT: "a completion names a descriptor the device does not hold",
@@ -152,4 +153,5 @@ FAULT_TEXTS: Final[dict[int, str]] = {
     FAULT_BUFFER: "a packet begins in a body buffer, or goes on in a head buffer",
     FAULT_NOT_END: "a completion names a descriptor that is not the last of its packet",
     FAULT_STOPPED: "the device stopped the queue",
+    FAULT_ENDLESS: "a packet goes on for more buffers than the ring has",
 }

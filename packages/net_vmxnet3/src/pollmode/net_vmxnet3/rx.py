@@ -83,6 +83,7 @@ from .layout import (
 from .records import (
     FAULT_BEGIN,
     FAULT_BUFFER,
+    FAULT_ENDLESS,
     FAULT_INDEX,
     FAULT_LENGTH,
     FAULT_NO_BEGIN,
@@ -161,6 +162,8 @@ def check(queue: int, ring: int, word0: int, word1: int) -> int:
         return break_queue(queue, FAULT_NO_BEGIN, word0)
     if begins != (ring == q.ring0):
         return break_queue(queue, FAULT_BUFFER, word0)
+    if not begins and q.segments >= r.size:
+        return break_queue(queue, FAULT_ENDLESS, q.segments)
     copied = q.data_size != 0 and (word0 >> RQID_SHIFT) & RQID_MASK == (q.expected_data >> RQID_SHIFT) & RQID_MASK
     if length > (q.data_size if copied else q.room):
         return break_queue(queue, FAULT_LENGTH, length)

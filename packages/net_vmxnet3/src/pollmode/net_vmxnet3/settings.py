@@ -84,14 +84,18 @@ class Settings(Device):
 
     def rx_queue_count(self, queue: int) -> QueueCount | None:
         """Return how many completions of a receive queue no lcore has looked at."""
-        return self._rx[queue].count() if self._running else None
+        return self._rx[queue].count() if self._there else None
 
     def tx_queue_count(self, queue: int) -> QueueCount | None:
         """Return how many descriptors of a transmit queue the device has not completed."""
-        return self._tx[queue].count() if self._running else None
+        return self._tx[queue].count() if self._there else None
+
+    @property
+    def _there(self) -> bool:
+        return self._running and not self._hw.pci.gone
 
     def _read_counts(self) -> None:
-        if self._running and not self._hw.pci.gone:
+        if self._there:
             self._hw.command(CMD_GET_STATS)
             self._counts.read(self._require_shared())
 
@@ -165,11 +169,16 @@ class Settings(Device):
             self._config = replace(self._config, rx_offloads=kept | offloads)
             self._variant = Variant.of(self._config, len(self._rx) or 1)
             self._filters.vlan_filter = bool(offloads & RxOffload.VLAN_FILTER)
+        strip = bool(offloads & RxOffload.VLAN_STRIP)
+        if strip:  # the callback that knows of stripped tags takes others too: it is there before the device strips
+            self.port.refresh()
+        with self._lock:
             if self._running:
                 self._require_shared().set_feature_bits(self._variant.features)
                 self._hw.command(CMD_UPDATE_FEATURE)
             self._apply_filters()
-        self.port.refresh()
+        if not strip:
+            self.port.refresh()
 
     def set_mtu(self, mtu: int) -> None:
         """Take an MTU, of which the device learns when the port starts. Raises ConfigError on a started port."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -78,7 +77,6 @@ class KernelHost(PciHost):
         try:
             opened = VfioDevice(device.address, device.id, self._memory, fd, self._thread)
         except OSError as error:
-            os.close(fd)
             raise HostError(f"VFIO does not describe {device.address}: {error.strerror}") from error
         opened.numa_node = device.numa_node
         return opened

@@ -66,7 +66,7 @@ def open_vfio(container: Container, group: str, address: PciAddress) -> int:
 
 
 class VfioDevice(PciDevice):
-    """A device that vfio-pci has; `fd` is the device's, closed with it."""
+    """A device that vfio-pci has; `fd` is the device's, closed with it, and when it cannot be made."""
 
     bars: dict[int, FileBar]
 
@@ -74,14 +74,14 @@ class VfioDevice(PciDevice):
         super().__init__(address, memory)
         self.id = identity
         self._fd = fd
-        info = ask(fd, DEVICE_GET_INFO, DEVICE_INFO, filled(DEVICE_INFO))
-        self._can_reset = bool(info["flags"] & DEVICE_CAN_RESET)
-        config, _ = self._region(CONFIG_REGION)
-        self._config, self.config_size = int(config["offset"]), max(int(config["size"]), CONFIG_SIZE)
-        self._enable()
         self.bars = {}
         self._interrupts: VfioInterrupts | None = None
         try:
+            info = ask(fd, DEVICE_GET_INFO, DEVICE_INFO, filled(DEVICE_INFO))
+            self._can_reset = bool(info["flags"] & DEVICE_CAN_RESET)
+            config, _ = self._region(CONFIG_REGION)
+            self._config, self.config_size = int(config["offset"]), max(int(config["size"]), CONFIG_SIZE)
+            self._enable()
             self._map_bars()
             self._interrupts = VfioInterrupts(fd, str(address), interrupts, self.set_gone)
         except BaseException:

@@ -51,7 +51,11 @@ class VfioInterrupts:
         self._taken: list[EventInterrupt] = []
         self._waiting: set[int] = set()
         self._request = -1
-        self._watch_request()
+        try:
+            self._watch_request()
+        except BaseException:
+            self.close()
+            raise
 
     def take(self, count: int) -> list[Interrupt]:
         """Have the first `count` interrupts raise eventfds; 0 takes all away. Raises UnsupportedError and HostError."""

@@ -115,6 +115,7 @@ class Channel:
             if self.socket.send(text) != len(text):
                 raise Ended
         except OSError as error:
+            self.kill()  # it stands still, or is gone
             raise Ended from error
 
     def _work(self, words: Sequence[str], fds: Sequence[int], theirs: socket.socket) -> None:
@@ -176,7 +177,10 @@ class Channel:
     def _last_words(self) -> str:
         """Return what QEMU said last, or how it ended."""
         size = os.fstat(self._errors.fileno()).st_size
+        code = None if self.process is None else self.process.poll()
+        if code is not None and code < 0:
+            return f"it was killed by signal {-code}"
         said = os.pread(self._errors.fileno(), 4096, max(size - 4096, 0)).decode(errors="replace").strip()
-        ended = "" if self.process is None else f"it ended with {self.process.poll()}"
+        ended = "" if code is None else f"it ended with {code}"
         errors = [line for line in said.splitlines() if " warning: " not in line]
         return errors[-1] if errors else ended
