@@ -42,7 +42,7 @@ from .layout import (
 from .parsed import parsed_table
 from .queue import Queue, RxQueue, RxSettings, TxQueue
 from .refill import tell
-from .rx import make_rx
+from .rx import make_rx, rx_name
 from .settings import Settings
 from .shared import EVENT_VECTOR, QUEUE_VECTOR, Shared
 from .tx import make_tx
@@ -89,7 +89,7 @@ class Vmxnet3(Settings):
         private = {
             "revision": str(hw.revision),
             "tx_data_size": str(hw.tx_data_size),
-            "rx_path": self._rx_function().name,
+            "rx_path": rx_name(self._variant.strip, self._variant.rss, self._data_size != 0),
         }
         return info_of(hw, private)
 
