@@ -6,25 +6,26 @@ The other process is played by a record of an lcore of its own: nothing here kno
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from pollmode.eal.errors import ConfigError, UnsupportedError
-from pollmode.eal.interrupts import Interrupts
+from pollmode.eal.interrupts import Alarm, Interrupts
 from pollmode.eal.jit import compiled
 from pollmode.eal.lcore_layout import LCORE
 from pollmode.eal.memory import Memory
 from pollmode.mbuf import mempool
 from pollmode.mbuf.cache import pool_get, pool_get_bulk, pool_put, pool_put_bulk
-from pollmode.mbuf.layout import RING
+from pollmode.mbuf.layout import DEPOT, RING
 from pollmode.mbuf.lending import Lending
 from pollmode.mbuf.mempool import Mempool
 
 COUNT, CACHE = 2048, 64
 THEIRS, THEIR_CONTROL, OURS = 9, 127, 1
+OTHERS, OTHER_CONTROL = 10, 126
 
 
 @compiled
@@ -78,6 +79,30 @@ class Hand:
         _put_one(self._lcore, self._pool.address, self.held.pop())
 
 
+class Still(Interrupts):
+    """Alarms that are due when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending: list[Callable[[], None]] = []
+
+    def alarm(self, seconds: float, callback: Callable[[], None]) -> Alarm:
+        self.pending.append(callback)
+        return Alarm(seconds, len(self.pending), callback)
+
+    def ring(self) -> None:
+        due, self.pending = self.pending, []
+        for callback in due:
+            callback()
+
+
+@pytest.fixture
+def still() -> Iterator[Still]:
+    made = Still()
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def interrupts() -> Iterator[Interrupts]:
     made = Interrupts()
@@ -110,6 +135,14 @@ def whole(pool: Mempool, *hands: Hand) -> None:
     assert len(set(held)) == len(held)
     assert audit.available + len(held) == COUNT
     assert pool.available() == audit.available
+
+
+def others_lending(memory: Memory, still: Still) -> Lending:
+    """Return what lends to two other processes, and feeds nobody by itself."""
+    made = Lending(memory, still)
+    made.lend([THEIRS], THEIR_CONTROL)
+    made.lend([OTHERS], OTHER_CONTROL)
+    return made
 
 
 @pytest.mark.parametrize(("lcore", "n"), [(THEIRS, 32), (THEIRS, 150), (THEIR_CONTROL, 7)])
@@ -237,3 +270,17 @@ def test_a_pool_without_caches_is_refused(memory: Memory, interrupts: Interrupts
     with pytest.raises(UnsupportedError, match=r"mempool bare keeps no elements .*--mbcache=0.*another process"):
         Lending(memory, interrupts).lend([THEIRS], THEIR_CONTROL)
     made.free()
+
+
+def test_who_goes_and_kept_nothing_leaves_the_hungry_hungry(memory: Memory, pool: Mempool, still: Still) -> None:
+    lending = others_lending(memory, still)
+    record = memory.lookup("MP_shared_depot").array(DEPOT)[0]
+    full = int(record["full"])
+    record["hungry"] = 1
+    lending.take_back([THEIRS, THEIR_CONTROL])
+    pool.put([])
+    assert (int(record["hungry"]), int(record["full"])) == (1, full)
+    hand = Hand(pool, OTHERS)
+    assert hand.get_one()
+    assert pool.index(hand.held[0]) >= 0
+    whole(pool, hand)

@@ -245,6 +245,8 @@ def depot_unload(pool: int) -> int:
 @compiled
 def depot_feed(pool: int, objs: int, n: int) -> int:
     """Leave elements that the primary puts back where a secondary that found none takes them; returns how many."""
+    if n == 0:  # a crate on the full stack holds at least one
+        return 0
     depot = load64(pool + MEMPOOL_DEPOT)
     crate = _pop(depot, depot + DEPOT_EMPTY, 0)
     if crate == 0:

@@ -136,7 +136,8 @@ class Depot:
         own = [address for address in dict.fromkeys(kept) if self._pool.index(address) >= 0]
         if len(own) < len(kept):
             log.warning(f"mempool {self._pool.name}: {len(kept) - len(own)} words of a dead process were no elements")
-        self._pool.put(own)
+        if own:
+            self._pool.put(own)
 
     @property
     def _limit(self) -> int:
