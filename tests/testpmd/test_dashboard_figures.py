@@ -10,6 +10,7 @@ import pytest
 from pollmode.testpmd.dashboard.figures import short
 from pollmode.testpmd.dashboard.graph import ceiling, filled, gauge
 from pollmode.testpmd.dashboard.history import History
+from pollmode.testpmd.dashboard.keys import VIEWS, tabs
 from pollmode.testpmd.dashboard.losses import losses
 from pollmode.testpmd.report import PortSample
 
@@ -19,6 +20,14 @@ def history(*points: tuple[float, int]) -> History:
     for when, packets in points:
         made.add(PortSample(when, ipackets=packets))
     return made
+
+
+@pytest.mark.parametrize("width", range(1, 90))
+def test_the_line_of_views_is_cut_with_its_marks(width: int) -> None:
+    for view in range(len(VIEWS) + 1):
+        line = tabs(view, width)
+        assert len(line.plain) <= width
+        assert all(span.end <= len(line.plain) for span in line.spans)
 
 
 def test_a_rate_is_that_of_the_last_second() -> None:

@@ -107,6 +107,8 @@ def test_a_secondary_shows_what_the_primary_does(primary: Prompt, secondary: Pro
     assert secondary.ask("show port summary all", r"Number of available ports: (\d)")[1] == "2"
     secondary.wait_for_packets()
     assert secondary.stats(0)[0] <= primary.stats(0)[0]
+    for line in ("set promisc 0 on", "port config mtu 0 1400", "mac_addr add 0 02:00:00:00:00:01"):
+        secondary.ask(line, rf"in a secondary process; do it in the primary process {primary.process.pid}\n")
     secondary.ask("port stop 0", "testpmd> ")
     secondary.ask("show port stats 0", "RX-packets")
     refused = rf"port 0 \(net_null0\): cannot stop it in a secondary process; .* process {primary.process.pid}\n"

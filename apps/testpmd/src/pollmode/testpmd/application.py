@@ -16,7 +16,7 @@ from pollmode.ethdev import Event, Port
 from pollmode.testpmd.dashboard import terminal as dashboard
 from pollmode.testpmd.lifecycle import close_ports, receive_everything, start_ports, stop_ports
 from pollmode.testpmd.live import watch
-from pollmode.testpmd.options import Options
+from pollmode.testpmd.options import Options, check_shares
 from pollmode.testpmd.secondary import adopt, check_primary
 from pollmode.testpmd.session import Session
 from pollmode.testpmd.tell import explain, warn
@@ -80,6 +80,8 @@ def _begin(session: Session) -> None:
         print(f"Set {options.forward_mode} packet forwarding mode")
     if session.environment.primary is not None:
         adopt(session)
+    else:
+        check_shares(options)
     session.set_up()
     if options.device_start and available and session.environment.primary is None:
         start_ports(session, available, strict=True)

@@ -12,7 +12,7 @@ from pollmode.eal.grammar import Grammar
 from pollmode.testpmd import values
 from pollmode.testpmd.option_table import EXCLUSIONS, OPTIONS, RX_OFFLOAD_OPTIONS
 
-__all__ = ["DEFAULT_EVENTS", "GENERATED_HEADERS", "Options", "Thresholds", "parse"]
+__all__ = ["DEFAULT_EVENTS", "GENERATED_HEADERS", "Options", "Thresholds", "check_shares", "parse"]
 
 GENERATED_HEADERS = 42
 """Bytes of the Ethernet, IPv4 and UDP headers that txonly and flowgen write."""
@@ -180,6 +180,13 @@ def _command_files(given: dict[str, Any]) -> tuple[tuple[str, bool], ...]:
     return tuple((path, echo) for key, echo in keys for path in given.get(key, ()))
 
 
+def check_shares(options: Options) -> None:
+    """Raise ConfigError when a primary process has fewer queues than processes are to share them."""
+    if options.num_procs > max(1, min(options.rxq, options.txq)):
+        there = f"there are rxq={options.rxq} and txq={options.txq}"
+        raise ConfigError(f"num-procs {options.num_procs}: each process needs a queue, {there}")
+
+
 def _check(options: Options) -> None:
     if options.interactive and options.tx_first:
         raise ConfigError("--tx-first cannot be used on interactive mode; type start tx_first")
@@ -187,9 +194,6 @@ def _check(options: Options) -> None:
         raise ConfigError("Either rx or tx queues should be non-zero")
     if options.proc_id >= options.num_procs:
         raise ConfigError(f"proc-id {options.proc_id} must be below num-procs {options.num_procs}")
-    if not options.proc_id and options.num_procs > max(1, min(options.rxq, options.txq)):
-        there = f"there are rxq={options.rxq} and txq={options.txq}"
-        raise ConfigError(f"num-procs {options.num_procs}: each process needs a queue, {there}")
     if options.packet_length < GENERATED_HEADERS:
         raise ConfigError(f"total packet length={options.packet_length} < {GENERATED_HEADERS} - give up: --txpkts")
     for place, length in enumerate(options.txpkts):

@@ -148,7 +148,7 @@ def config_mtu(session: Session, port: int, mtu: int) -> None:
 
 def _set_mtu(session: Session, port: Port, mtu: int) -> None:
     setup = session.bringup[port]
-    if not setup.reconfigure:
+    if not setup.reconfigure or session.environment.primary is not None:
         try:
             port.set_mtu(mtu)
         except PollmodeError as error:

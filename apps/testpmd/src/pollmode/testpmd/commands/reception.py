@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 
-from pollmode.eal.errors import PollmodeError
+from pollmode.eal.errors import PollmodeError, UnsupportedError
 from pollmode.ethdev import Port
 from pollmode.testpmd.commands.chosen import chosen_ports, one_port
 from pollmode.testpmd.prompt.grammar import Commands
@@ -22,13 +22,13 @@ commands = Commands("config")
 @commands.add("set promisc {ports:port|all} {state:on|off}")
 def set_promiscuous(session: Session, ports: int | str, state: str) -> None:
     """Let ports receive frames for any address, or not."""
-    _switch(session, ports, state, "promiscuous", Port.set_promiscuous)
+    _switch(session, ports, state, "promiscuous", lambda port, on: port.set_promiscuous(on))
 
 
 @commands.add("set allmulti {ports:port|all} {state:on|off}")
 def set_allmulticast(session: Session, ports: int | str, state: str) -> None:
     """Let ports receive every multicast frame, or not."""
-    _switch(session, ports, state, "all-multicast", Port.set_allmulticast)
+    _switch(session, ports, state, "all-multicast", lambda port, on: port.set_allmulticast(on))
 
 
 def _switch(session: Session, ports: int | str, state: str, mode: str, switch: Callable[[Port, bool], None]) -> None:
@@ -50,7 +50,7 @@ def change_mac(session: Session, action: str, port: int, mac: bytes) -> None:
     if chosen is None:
         warn("mac_addr_cmd error: (No such device)", f"there is no port {port}")
         return
-    if action != "set" and chosen.info().max_mac_addrs <= 1:
+    if action != "set" and chosen.info().max_mac_addrs <= 1 and session.environment.primary is None:
         warn("mac_addr_cmd error: (Operation not supported)", f"driver {chosen.device.driver_name} has one address")
         return
     change = {"add": chosen.add_mac, "remove": chosen.remove_mac, "set": chosen.set_mac}[action]
@@ -81,10 +81,9 @@ def _filter_multicast(port: Port, macs: Collection[bytes]) -> None:
     try:
         port.set_multicast(macs)
     except PollmodeError as error:
-        warn(
-            f"rte_eth_dev_set_mc_addr_list(port={port.id}, nb={len(macs)}) failed. diag=-{error.errno}",
-            f"{error}; set allmulti {port.id} on receives them all",
-        )
+        way_out = f"; set allmulti {port.id} on receives them all" if isinstance(error, UnsupportedError) else ""
+        failed = f"rte_eth_dev_set_mc_addr_list(port={port.id}, nb={len(macs)}) failed. diag=-{error.errno}"
+        warn(failed, f"{error}{way_out}")
 
 
 @commands.add("mcast_addr flush {port}")

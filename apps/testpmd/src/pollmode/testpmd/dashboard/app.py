@@ -19,6 +19,7 @@ from textual.binding import Binding, BindingType
 from textual.drivers.linux_driver import LinuxDriver
 from textual.widgets import Static
 
+from pollmode.eal.errors import HostError
 from pollmode.testpmd.dashboard import keys
 from pollmode.testpmd.dashboard.cores import cores
 from pollmode.testpmd.dashboard.drops import counters, drops
@@ -115,7 +116,11 @@ class Dashboard(App[int]):
         if not self._still_there():
             self.exit(0)
             return
-        self._seen = self._observer.look()
+        try:
+            self._seen = self._observer.look()
+        except HostError:  # of a secondary process: the primary ended, which is told behind the screen
+            self.exit(0)
+            return
         there = [port.id for port in self._seen.ports]
         if there and self._chosen not in there:
             self._chosen = min(there, key=lambda number: abs(number - self._chosen))

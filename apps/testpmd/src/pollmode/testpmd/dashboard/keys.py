@@ -42,7 +42,8 @@ def tabs(view: int, width: int) -> Text:
         here = number == view
         line.append(f"[{number + 1} {name}]" if here else f" {number + 1} {name} ", HEADING if here else "")
     line.append(" help " if view != len(VIEWS) else "[help]", HEADING if view == len(VIEWS) else "")
-    return Text(fitted(line.plain, width), spans=line.spans)
+    line.truncate(width, overflow="ellipsis")  # with its spans
+    return line
 
 
 def footer(running: bool, width: int) -> Text:
