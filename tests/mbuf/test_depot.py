@@ -6,6 +6,9 @@ The other process is played by a record of an lcore of its own: nothing here kno
 
 from __future__ import annotations
 
+import gc
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -16,7 +19,7 @@ from pollmode.eal.errors import ConfigError, UnsupportedError
 from pollmode.eal.interrupts import Alarm, Interrupts
 from pollmode.eal.jit import compiled
 from pollmode.eal.lcore_layout import LCORE
-from pollmode.eal.memory import Memory
+from pollmode.eal.memory import Memory, Memzone
 from pollmode.mbuf import mempool
 from pollmode.mbuf.cache import pool_get, pool_get_bulk, pool_put, pool_put_bulk
 from pollmode.mbuf.layout import DEPOT, RING
@@ -284,3 +287,68 @@ def test_who_goes_and_kept_nothing_leaves_the_hungry_hungry(memory: Memory, pool
     assert hand.get_one()
     assert pool.index(hand.held[0]) >= 0
     whole(pool, hand)
+
+
+def test_however_often_they_come_and_go_one_alarm_is_pending(memory: Memory, pool: Mempool, still: Still) -> None:
+    lending = Lending(memory, still)
+    for _ in range(20):
+        lending.lend([THEIRS], THEIR_CONTROL)
+        lending.take_back([THEIRS, THEIR_CONTROL])
+    assert len(still.pending) == 1
+    still.ring()
+    assert still.pending == []
+    lending.lend([THEIRS], THEIR_CONTROL)
+    assert len(still.pending) == 1
+    still.ring()
+    assert len(still.pending) == 1
+
+
+def test_two_that_come_at_once_share_one_depot(
+    memory: Memory, pool: Mempool, still: Still, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lending = Lending(memory, still)
+    reserve, refused = memory.reserve, []
+
+    def second() -> None:
+        try:
+            lending.lend([OTHERS], OTHER_CONTROL)
+        except ConfigError as error:
+            refused.append(error)
+
+    other = threading.Thread(target=second, daemon=True)
+
+    def meanwhile(name: str, size: int) -> Memzone:
+        monkeypatch.undo()
+        other.start()
+        other.join(0.1)  # it can't end before the first has: no more than a chance to do it wrong
+        return reserve(name, size)
+
+    monkeypatch.setattr(memory, "reserve", meanwhile)
+    lending.lend([THEIRS], THEIR_CONTROL)
+    other.join()
+    assert refused == []
+    depots = [int(pool.cache_header(each)["depot"]) for each in (THEIRS, THEIR_CONTROL, OTHERS, OTHER_CONTROL)]
+    assert depots == [memory.lookup("MP_shared_depot").address] * 4
+    assert len(still.pending) == 1
+
+
+def test_a_pool_that_cannot_be_lent_is_made_all_the_same(
+    memory: Memory, lending: Lending, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = mempool.create(memory, "bare", 64, element_size=64, cache_size=0)
+    assert "mempool bare is not lent" in capsys.readouterr().err
+    with pytest.raises(UnsupportedError, match="mempool bare keeps no elements"):
+        lending.lend([OTHERS], OTHER_CONTROL)
+    bare.free()
+    lending.lend([OTHERS], OTHER_CONTROL)
+
+
+def test_a_freed_pool_is_forgotten(memory: Memory, lending: Lending) -> None:
+    short = mempool.create(memory, "short", 512, element_size=64, cache_size=16)
+    known = weakref.ref(short)
+    lending.take_back([THEIRS, THEIR_CONTROL])
+    short.free()
+    del short
+    mempool.create(memory, "next", 512, element_size=64, cache_size=16)
+    gc.collect()
+    assert known() is None

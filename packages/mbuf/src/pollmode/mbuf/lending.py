@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-import weakref
+import threading
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from pollmode.mbuf.layout import (
 from pollmode.mbuf.mempool import Mempool
 
 if TYPE_CHECKING:
-    from pollmode.eal.interrupts import Interrupts
+    from pollmode.eal.interrupts import Alarm, Interrupts
     from pollmode.eal.memory import Memory, Memzone
 
 __all__ = ["Lending"]
@@ -43,8 +43,10 @@ class Lending:
     def __init__(self, memory: Memory, interrupts: Interrupts) -> None:
         self._memory = memory
         self._interrupts = interrupts
-        self._depots: weakref.WeakKeyDictionary[Mempool, Depot] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()  # members come and go in several threads, and pools are made in any
+        self._depots: dict[Mempool, Depot] = {}
         self._borrowers: dict[int, bool] = {}
+        self._alarm: Alarm | None = None
         mempool.on_create(memory, self._made)
 
     def lend(self, lcores: Collection[int], control: int) -> None:
@@ -52,20 +54,22 @@ class Lending:
 
         Raises UnsupportedError when a pool keeps no caches, HostError when memory is short. Twice is no error.
         """
-        for pool in mempool.live_in(self._memory):
-            depot = self._depot(pool)
-            for each in (*lcores, control):
-                depot.admit(each, cached=each != control)
-        if not self._borrowers:
-            self._interrupts.alarm(_PERIOD, self._feed)
-        self._borrowers |= {each: each != control for each in (*lcores, control)}
+        with self._lock:
+            for pool in mempool.live_in(self._memory):
+                depot = self._depot(pool)
+                for each in (*lcores, control):
+                    depot.admit(each, cached=each != control)
+            if self._alarm is None:
+                self._alarm = self._interrupts.alarm(_PERIOD, self._feed)
+            self._borrowers |= {each: each != control for each in (*lcores, control)}
 
     def take_back(self, lcores: Collection[int]) -> None:
         """Take back what the lcores of a process that is gone kept; what they had in their hands is lost."""
-        for each in lcores:
-            self._borrowers.pop(each, None)
-        for pool, depot in list(self._depots.items()):
-            if pool.live:
+        with self._lock:
+            for each in lcores:
+                self._borrowers.pop(each, None)
+            self._forget_freed()
+            for depot in self._depots.values():
                 depot.dismiss(lcores)
 
     def _depot(self, pool: Mempool) -> Depot:
@@ -74,18 +78,30 @@ class Lending:
             found = self._depots[pool] = Depot(self._memory, pool)
         return found
 
+    def _forget_freed(self) -> None:
+        self._depots = {pool: depot for pool, depot in self._depots.items() if pool.live}
+
     def _made(self, pool: Mempool) -> None:
-        for each, cached in self._borrowers.items():
-            self._depot(pool).admit(each, cached=cached)
+        """Lend a new pool too. Where that can't be, its maker goes on and the next that wants to borrow is refused."""
+        with self._lock:
+            self._forget_freed()
+            try:
+                for each, cached in self._borrowers.items():
+                    self._depot(pool).admit(each, cached=cached)
+            except PollmodeError as error:
+                log.warning(f"mempool {pool.name} is not lent to the processes that are there: {error}")
 
     def _feed(self) -> None:
         """Fill crates where somebody found none, every 10 ms while there is somebody."""
-        for pool, depot in list(self._depots.items()):
-            if pool.live and depot.hungry:
-                feed_from_ring(pool.address, _FED)
-        if self._borrowers:
-            with contextlib.suppress(PollmodeError):  # the interrupt thread has ended
-                self._interrupts.alarm(_PERIOD, self._feed)
+        with self._lock:
+            self._alarm = None
+            if self._borrowers:
+                with contextlib.suppress(PollmodeError):  # the interrupt thread has ended
+                    self._alarm = self._interrupts.alarm(_PERIOD, self._feed)
+            self._forget_freed()
+            for pool, depot in self._depots.items():
+                if depot.hungry:
+                    feed_from_ring(pool.address, _FED)
 
 
 class Depot:
