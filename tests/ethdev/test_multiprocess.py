@@ -15,7 +15,7 @@ from pollmode.eal.jit import INTERPRETED
 from pollmode.ethdev import DescriptorLimits, DeviceInfo, Link, Port, PortConfig, Ports, QueueConfig, Stats
 from pollmode.ethdev.multiprocess import plain
 from pollmode.ethdev.multiprocess.lending import Lending
-from pollmode.ethdev.multiprocess.secondary import SecondaryPort
+from pollmode.ethdev.multiprocess.secondary import PrimaryDevice, SecondaryPort
 from pollmode.ethdev.testing import ModelDevice
 from pollmode.mbuf import Burst, Mempool
 
@@ -202,3 +202,62 @@ def test_whatever_would_change_a_port_is_refused_in_a_secondary() -> None:
     for name in changing | {"configure", "start", "stop", "close", "reset"}:
         with pytest.raises(PollmodeError, match=r"cannot \w+ .*here"):
             getattr(SecondaryPort, name)(Somewhere(), 1)
+
+
+class Primary(Members):
+    """The primary as a secondary's device asks it; what it answers first to "recipe" is `first` then."""
+
+    first: dict[str, Any] | None = None
+
+    def ask(self, name: str, **asked: Any) -> Any:
+        """Note the question and answer it."""
+        self.asked.append(name)
+        answer = super().ask(name, **asked)
+        if name == "recipe" and self.first is not None:
+            answer, self.first = answer | self.first, None
+        return answer
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+
+@pytest.mark.skipif(INTERPRETED, reason="queues are lent where code is compiled")
+@pytest.mark.parametrize(
+    ("before", "asked"),
+    [
+        ({}, ["recipe", "lend"]),
+        ({"queue": 64}, ["recipe", "lend"]),
+        ({"factory": "rx_none", "arguments": []}, ["recipe", "lend", "give_back", "recipe", "lend"]),
+    ],
+)
+def test_a_queue_that_is_set_up_anew_meanwhile_is_used_as_it_is_then(
+    ports: Ports, pool: Mempool, before: dict[str, Any], asked: list[str]
+) -> None:
+    port, primary = ready(ports, pool, "net_null0"), Primary()
+    Lending(ports, primary)  # type: ignore[arg-type]
+    device = PrimaryDevice(plain.describe(port), primary)  # type: ignore[arg-type]
+    primary.first = before
+    device.borrow("rx", 1)
+    assert primary.asked == asked
+    own, entry = port.device.rx_entry(1), device.rx_entry(1)
+    assert own is not None
+    assert entry is not None
+    assert (entry.callback.name, entry.queue_address) == (own.callback.name, own.queue_address)
+    with pytest.raises(ConfigError, match="is used by"):
+        port.stop()
+    primary.ask("give_back", port=0, direction="rx", queue=1)
+    port.stop()
+
+
+@pytest.mark.skipif(INTERPRETED, reason="queues are lent where code is compiled")
+def test_a_queue_that_cannot_be_told_of_any_more_is_not_lent(
+    members: Members, ports: Ports, pool: Mempool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = ready(ports, pool, "net_null0")
+    recipes = [port.device.recipe("rx", 0), None]
+    monkeypatch.setattr(port.device, "recipe", lambda *_: recipes.pop(0))
+    with pytest.raises(UnsupportedError, match="can't have a queue used by another"):
+        members.ask("lend", port=0, direction="rx", queue=0)
+    assert recipes == []
+    port.stop()

@@ -73,10 +73,14 @@ class Lending:
 
     def _lend(self, member: Member, asked: dict[str, Any]) -> dict[str, Any]:
         port, direction, queue = self._queue(asked)
-        recipe = self._recipe(member, asked)
+        self._recipe(member, asked)  # what can't be lent is refused before anything changes
         self._pools.lend(member.lcores, member.control)
         port.lend(direction, queue, member)
-        return recipe
+        try:
+            return self._recipe(member, asked)  # while the queue is lent it stays what it is
+        except BaseException:
+            port.take_back(member, direction, queue)
+            raise
 
     def _give_back(self, member: Member, asked: dict[str, Any]) -> None:
         port, direction, queue = self._queue(asked)

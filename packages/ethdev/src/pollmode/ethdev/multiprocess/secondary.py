@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from pollmode.bus_vdev import Registry
 from pollmode.eal import devargs
-from pollmode.eal.errors import ConfigError, InternalError
+from pollmode.eal.errors import ConfigError, HostError, InternalError
 from pollmode.mbuf import mempool
 
 from ..device import Device
 from ..port import Port, State
 from ..port_filters import RssHash
 from ..ports import Ports
-from ..types import BurstEntry, DeviceInfo, Link, QueueCount, QueueInfo, Stats
+from ..types import BurstCallback, BurstEntry, DeviceInfo, Link, QueueCount, QueueInfo, Stats
 from .plain import DIRECTIONS, config_from, count_from, info_from, link_from, queue_config_from, stats_from
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from ..dispatch import Dispatch
 
 __all__ = ["PrimaryDevice", "SecondaryPort", "SecondaryPorts"]
+
+_ATTEMPTS = 3
+"""How often a queue is borrowed that is another one each time."""
 
 
 def _never(device: PrimaryDevice, *_: object) -> None:
@@ -102,14 +105,35 @@ class PrimaryDevice(Device):
         """Return the function of a queue that is this process's."""
         return self.entries.get(("tx", queue))
 
-    def make_entry(self, direction: str, queue: int) -> BurstEntry:
-        """Make the function of a queue in this process, as the primary's driver would."""
-        told = self._ask("recipe", direction=direction, queue=queue)
+    def borrow(self, direction: str, queue: int) -> None:
+        """Make a queue this process's, with a function that is compiled here.
+
+        It is compiled before the queue is ours, as the primary's packets wait for us then. What it is made of is
+        certain only afterwards: where the primary set up the queue otherwise meanwhile, all is done again.
+        """
+        for _ in range(_ATTEMPTS):
+            told = self.ask_queue("recipe", direction, queue)
+            callback = self._callback(told)
+            try:
+                lent = self.ask_queue("lend", direction, queue)
+                if all(lent[key] == told[key] for key in ("factory", "arguments")):
+                    self.entries[direction, queue] = BurstEntry(callback, int(lent["queue"]))
+                    return
+            except BaseException:
+                self.ask_queue("give_back", direction, queue)
+                raise
+            self.ask_queue("give_back", direction, queue)
+        why = f"port {self._number} ({self.name}): the primary sets up {direction} queue {queue} anew all the time"
+        raise HostError(why, mend="use it when the port is ready")
+
+    def _callback(self, told: dict[str, Any]) -> BurstCallback:
+        """Make the function of a queue as the primary's driver would."""
         driver = Registry().find(f"{self.driver_name}0")
         factory = driver.callbacks.get(str(told["factory"]))
         if factory is None:
             raise InternalError(f"{self.name}: driver {driver.name} makes no function {told['factory']!r}")
-        return BurstEntry(factory(*told["arguments"]), int(told["queue"]))
+        callback: BurstCallback = factory(*told["arguments"])
+        return callback
 
     def ask_queue(self, what: str, direction: str, queue: int) -> Any:
         """Ask for something about a queue."""
@@ -188,11 +212,13 @@ class SecondaryPort(Port):
                 self._slots.close([(direction, queue)])
                 self.device.ask_queue("give_back", direction, queue)
         elif not self._slots.is_open(direction, queue):
-            mempool.lookup_all(self._memory)  # any of them may have made the packets of a ring
-            # What is compiled here is compiled before the queue is ours and the primary's packets wait for us.
-            self.device.entries[direction, queue] = self.device.make_entry(direction, queue)
-            self.device.ask_queue("lend", direction, queue)
-            self._slots.open([(direction, queue)])
+            self.device.borrow(direction, queue)
+            try:
+                mempool.lookup_all(self._memory)  # any of them may have made the packets of a ring
+                self._slots.open([(direction, queue)])
+            except BaseException:
+                self.device.ask_queue("give_back", direction, queue)
+                raise
 
 
 for _name in dir(Port):
