@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -335,7 +336,7 @@ def test_bad_lcores_are_answered(primary: Environment, lcores: object) -> None:
         ({"ask": "reserve"}, "can't be answered: KeyError"),
         ({"ask": "reserve", "zone": "x", "size": -1, "align": 64}, "cannot reserve -1 bytes"),
         ({"ask": "reserve", "zone": "x", "size": 1 << 60, "align": 64}, "is used up"),
-        ({"ask": "reserve", "zone": "x", "size": "many", "align": 64}, "a request"),
+        ({"ask": "reserve", "zone": "x", "size": "many", "align": 64}, "a request can't be answered: ValueError"),
         ({"ask": "reserve", "zone": "x", "size": 64, "align": 3}, "no power of two"),
         ({"ask": "free", "zone": "common"}, "was not reserved by this process"),
         ({"ask": "free", "zone": ["lcores"]}, "was not reserved by this process"),
@@ -349,6 +350,111 @@ def test_bad_words_after_hello_are_answered(primary: Environment, asked: dict[st
         assert say(b'{"ask": "left"}\n') is None
     assert members_are_gone(primary)
     assert zone_names(primary) == ["lcores", "common"]
+
+
+def test_what_the_host_refuses_is_answered(primary: Environment) -> None:
+    def refuse(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    assert primary.secondaries is not None
+    primary.secondaries.serve("look", refuse)
+    with raw(hello=True) as say:
+        told = {"error": "look: No such file or directory", "kind": "HostError", "errno": errno.ENOENT}
+        assert say(b'{"ask": "look"}\n') == told
+        assert len(say(b'{"ask": "zones"}\n')["value"]) == 2
+        assert say(b'{"ask": "left"}\n') is None
+    assert members_are_gone(primary)
+
+
+def test_one_that_does_not_let_go_is_waited_for_and_told_of_once(
+    primary: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[str] = []
+    monkeypatch.setattr("pollmode.eal.multiprocess.primary.log.error", errors.append)
+    monkeypatch.setattr("pollmode.eal.multiprocess.primary._PATIENCE", 1.0)
+    secondaries = primary.secondaries
+    assert secondaries is not None
+    with secondary() as child:
+        child.read()
+        assert child.ask("environment.lcores.__setattr__('close', lambda: False)") == {"value": "None"}
+        secondaries.send_away()
+        assert [member.pid for member in secondaries.members] == [child.process.pid]
+        monkeypatch.setattr("pollmode.eal.multiprocess.primary._PATIENCE", 1e6)
+        secondaries.send_away()
+        told = f"secondary process {child.process.pid} does not let go: the memory stays as it is until it ends"
+        assert errors == [told]
+        assert child.ask("primary._thread.join()") == {"value": "None"}
+        assert [member.pid for member in secondaries.members] == [child.process.pid]
+        child.process.kill()
+        assert members_are_gone(primary)
+
+
+RUNNING = (
+    BEGIN
+    + "environment = Environment.start(sys.argv[1:])\n"
+    + "environment.memory.reserve('common', 64)\ntell(up=1)\nsys.stdin.read()\nenvironment.close()\n"
+)
+
+
+@contextlib.contextmanager
+def another_primary() -> Iterator[Child]:
+    child = Child(RUNNING, *PRIMARY)
+    try:
+        assert child.read() == {"up": 1}
+        yield child
+    finally:
+        child.close()
+
+
+def test_a_secondary_leaves_a_primary_that_is_stopped() -> None:
+    with another_primary() as first, secondary() as child:
+        child.read()
+        first.process.send_signal(signal.SIGSTOP)
+        try:
+            assert child.end() == 0
+        finally:
+            first.process.send_signal(signal.SIGCONT)
+        assert first.end() == 0
+
+
+class Interrupted:
+    """A queue of answers; the first wait for one is interrupted."""
+
+    def __init__(self, answers: Any) -> None:
+        self._answers, self.put, self.get = answers, answers.put, self._interrupt
+
+    def _interrupt(self, **_: object) -> None:
+        self.get = self._answers.get
+        raise KeyboardInterrupt
+
+
+def test_an_answer_to_an_interrupted_question_is_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with another_primary(), Environment.start(SECONDARY) as environment:
+        primary = environment.primary
+        assert primary is not None
+        monkeypatch.setattr(primary, "_answers", Interrupted(primary._answers))
+        with pytest.raises(KeyboardInterrupt):
+            primary.ask("zones")
+        with pytest.raises(ConfigError, match="has no 'nonsense'"):
+            primary.ask("nonsense")
+        assert len(primary.ask("zones")) == 2
+
+
+def test_an_interrupted_question_ends_the_attachment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with another_primary(), Environment.start(SECONDARY) as environment:
+        primary = environment.primary
+        assert primary is not None
+        send = primary._channel.send
+
+        def interrupt(*_: object) -> None:
+            primary._channel.send = send  # type: ignore[method-assign]
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(primary._channel, "send", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            primary.ask("zones")
+        with pytest.raises(HostError, match="was interrupted"):
+            primary.ask("zones")
 
 
 def test_a_line_without_an_end_is_hung_up_on(primary: Environment) -> None:

@@ -134,11 +134,12 @@ class Environment:
         if self.primary is not None and (lcores is None or lcores.close()):
             self.primary.leave()
 
-    def _let_go(self) -> None:
-        """End whatever of ours uses the memory of a primary that is gone."""
-        self.lcores.close()
+    def _let_go(self) -> bool:
+        """End whatever of ours uses the memory of a primary that is gone; False where a loop still does."""
+        ended = self.lcores.close()
         if self.primary is not None:
             self.primary.memory.leave()
+        return ended
 
     def _serve_telemetry(self, stack: contextlib.ExitStack) -> None:
         """Open the telemetry socket; that it can't be opened keeps only those from starting who asked for it."""

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from pollmode.eal import logs
-from pollmode.eal.errors import ConfigError, PollmodeError
+from pollmode.eal.errors import ConfigError, HostError, PollmodeError
 from pollmode.eal.lcore_layout import MAX_LCORE
 from pollmode.eal.memzone import Memzone
 from pollmode.eal.multiprocess.channel import MAX_REQUEST, Channel, error_of
@@ -109,22 +109,27 @@ class Secondaries:
         self._gone.insert(0, callback)
 
     def send_away(self) -> None:
-        """Have every member let go, and let nobody in any more; returns when they are gone. Twice is no error.
+        """Have every member let go, and let nobody in any more; returns when they are gone.
 
-        Where one does not let go in ten seconds the memory is left as it is: freed zones keep their contents.
+        Twice is no error, and waits for nobody again. Where one does not let go in ten seconds the memory is left as it
+        is: freed zones keep their contents.
         """
         with self._lock:
-            self._ending = True
+            again, self._ending = self._ending, True
             members = list(self._members)
-        for member in members:
-            member.channel.end_sending()
+        if again:
+            return
         deadline = time.monotonic() + _PATIENCE
-        for member in members:
-            if member.thread is not None:
-                member.thread.join(max(0.0, deadline - time.monotonic()))
-        for member in self.members:
-            log.error(f"{member} does not let go: the memory stays as it is until it ends")
-            self._memory.keep()
+        try:
+            for member in members:
+                member.channel.end_sending()
+            for member in members:
+                if member.thread is not None:
+                    member.thread.join(max(0.0, deadline - time.monotonic()))
+        finally:  # interrupted or not
+            for member in self.members:
+                self._memory.keep()
+                log.error(f"{member} does not let go: the memory stays as it is until it ends")
 
     def _attach(self, _: str | None, descriptors: list[int]) -> dict[str, Any]:
         """Answer the telemetry request; takes the first of `descriptors`."""
@@ -161,7 +166,7 @@ class Secondaries:
         """Answer one request; tells whether it was the last."""
         descriptor = None
         try:
-            name, arguments = _request(member.channel.receive())
+            name, arguments = _request(_received(member.channel))
             if name == "left":
                 return True
             if name == "hello":
@@ -171,9 +176,7 @@ class Secondaries:
                 answer = {"value": self._called(member, name, arguments)}
         except PollmodeError as error:
             answer = error_of(error)
-        except ValueError as error:
-            answer = error_of(ConfigError(f"a request is no JSON: {error}"))
-        except (TypeError, KeyError, OverflowError, AttributeError) as error:  # what was asked was of no sense
+        except (TypeError, ValueError, KeyError, OverflowError, AttributeError) as error:  # it makes no sense
             answer = error_of(ConfigError(f"a request can't be answered: {type(error).__name__}: {error}"))
         member.channel.send(answer, descriptor)
         return False
@@ -183,7 +186,10 @@ class Secondaries:
             raise ConfigError("a secondary process says hello first")
         if name not in self._services:
             raise ConfigError(f"the primary has no {name!r} to ask for")
-        return self._services[name](member, arguments)
+        try:
+            return self._services[name](member, arguments)
+        except OSError as error:  # of what was asked for, not of the channel
+            raise HostError(f"{name}: {error.strerror or error}", errno=error.errno) from error
 
     def _hello(self, member: Member, asked: dict[str, Any]) -> dict[str, Any]:
         own = self._version
@@ -269,6 +275,13 @@ class Secondaries:
         with self._lock:
             self._members.remove(member)
         log.info(f"{member} is gone")
+
+
+def _received(channel: Channel) -> object:
+    try:
+        return channel.receive()
+    except ValueError as error:
+        raise ConfigError(f"a request is no JSON: {error}") from error
 
 
 def _request(value: object) -> tuple[str, dict[str, Any]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import socket
@@ -31,6 +32,8 @@ _STARTING = 3.0
 """Seconds that a process which has the prefix's lock is given to serve telemetry."""
 _PATIENCE = 60.0
 """Seconds to wait for an answer: what is asked for may have to wait for an lcore to leave a callback."""
+_FAREWELL = 2.0
+"""Seconds to wait for a primary to hang up when this process leaves: it may be stopped."""
 
 
 def primary_pid(prefix: str) -> int | None:
@@ -60,7 +63,8 @@ class Primary:
         self.prefix = prefix
         self.gone: HostError | None = None
         self._asking = threading.Lock()
-        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._asked = 0
+        self._answers: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._callbacks: list[Callable[[], object]] = []
         self._leaving = False
         self._channel = Channel(_attach(prefix), MAX_ANSWER)
@@ -84,8 +88,8 @@ class Primary:
         with self._asking:
             self.check()
             try:
-                self._channel.send({"ask": name, **arguments})
-                answer = self._answers.get(timeout=_PATIENCE)
+                self._send({"ask": name, **arguments})
+                answer = self._answer(self._asked)
             except queue.Empty:
                 self.gone = HostError(f"primary process {self.pid} does not answer; is it stopped?")
                 raise self.gone from None
@@ -103,16 +107,40 @@ class Primary:
             raise self.gone
 
     def on_gone(self, callback: Callable[[], object]) -> None:
-        """Call `callback()` when the primary ends, in a thread of its own; the last one is called first."""
+        """Call `callback()` when the primary ends, in a thread of its own; the last one is called first.
+
+        One that returns False could not let go: the primary then waits for the end of this process.
+        """
         self._callbacks.insert(0, callback)
 
     def leave(self) -> None:
         """Detach: nothing of this process uses the memory any more. Twice is no error."""
         if not self._leaving:
             self._leaving = True
-            with self._asking:
+            if self._asking.acquire(timeout=_FAREWELL):
                 self._part()
+                self._asking.release()
+                self._thread.join(_FAREWELL)
+            self._channel.close()
             self._thread.join()
+
+    def _send(self, question: dict[str, Any]) -> None:
+        try:
+            self._channel.send(question)
+            self._asked += 1
+        except (OSError, TypeError, ValueError):
+            raise
+        except BaseException:  # an interrupt: half a line may be on its way
+            self.gone = HostError(f"what was asked of the primary process {self.pid} was interrupted")
+            self._channel.close()
+            raise
+
+    def _answer(self, number: int) -> Any:
+        """Wait for the answer to a question, None when there is none; drop those whose asker was interrupted."""
+        while True:
+            came, answer = self._answers.get(timeout=_PATIENCE)
+            if answer is None or came == number:
+                return answer
 
     def _greet(self, lcores: Sequence[int] | None) -> dict[str, Any]:
         wanted = None if lcores is None else list(lcores)
@@ -126,21 +154,26 @@ class Primary:
     def _listen(self) -> None:
         """Take answers until the primary hangs up; then have everything of ours let go of its memory."""
         with contextlib.suppress(EOFError, OSError, ValueError):
-            while True:
-                self._answers.put(self._channel.receive())
+            for number in itertools.count(1):  # questions are answered in their order
+                self._answers.put((number, self._channel.receive()))
         if self._leaving:
+            self._answers.put((0, None))
             self._channel.close()
             return
         if self.gone is None:
             self.gone = HostError(f"the primary process {self.pid} of file prefix {self.prefix!r} has ended")
-        self._answers.put(None)
-        for callback in self._callbacks:
-            try:
-                callback()
-            except PollmodeError as error:
-                log.error(f"letting go of the primary's memory: {error}")
-        self._part()
+        self._answers.put((0, None))
+        stuck = [callback for callback in self._callbacks if not self._lets_go(callback)]
+        if not stuck:
+            self._part()  # else the primary waits for the end of this process
         self._channel.close()
+
+    def _lets_go(self, callback: Callable[[], object]) -> bool:
+        try:
+            return callback() is not False
+        except PollmodeError as error:
+            log.error(f"letting go of the primary's memory: {error}")
+            return False
 
     def _part(self) -> None:
         with contextlib.suppress(OSError):
