@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from pollmode.ethdev import Port
+from pollmode.ethdev import Port, State
 from pollmode.testpmd.session import Session
 from pollmode.testpmd.tell import warn
 
-__all__ = ["chosen_ports", "chosen_queue", "one_port", "still_running"]
+__all__ = ["chosen_ports", "chosen_queue", "one_port", "still_running", "stopped_port"]
 
 
 def chosen_ports(session: Session, which: int | str, *, list_valid: bool = False) -> list[Port]:
@@ -30,6 +30,15 @@ def one_port(session: Session, number: int, reading: str = "") -> Port | None:
         return None
     found = chosen_ports(session, number)
     return found[0] if found else None
+
+
+def stopped_port(session: Session, number: int, told: str = "Please stop port {} first") -> Port | None:
+    """Return the port of that number; tells of one that is started, and of a number that is no port."""
+    chosen = one_port(session, number)
+    if chosen is not None and chosen.state is State.STARTED:
+        warn(told.format(number))
+        return None
+    return chosen
 
 
 def chosen_queue(session: Session, way: str, queue: int) -> bool:

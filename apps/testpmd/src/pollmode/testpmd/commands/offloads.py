@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from pollmode.ethdev import Port, RxOffload, State, TxOffload
-from pollmode.testpmd.commands.chosen import one_port
+from pollmode.ethdev import Port, RxOffload, TxOffload
+from pollmode.testpmd.commands.chosen import stopped_port
 from pollmode.testpmd.prompt.grammar import Commands
 from pollmode.testpmd.session import Session
 from pollmode.testpmd.tell import explain, warn
@@ -72,29 +72,17 @@ def _config_queue(session: Session, port: int, way: str, queue: int, offload: in
 
 
 def _may_change(session: Session, port: int) -> Port | None:
-    chosen = one_port(session, port)
-    if chosen is not None and chosen.state is State.STARTED:
-        warn(f"Error: Can't config offload when Port {port} is not stopped")
-        return None
-    return chosen
+    return stopped_port(session, port, "Error: Can't config offload when Port {} is not stopped")
 
 
 def _switched(word: int, offload: int, state: str) -> int:
     return int(word | offload) if state == "on" else int(word) & ~int(offload)
 
 
-def _stopped(session: Session, port: int) -> Port | None:
-    chosen = one_port(session, port)
-    if chosen is not None and chosen.state is State.STARTED:
-        warn(f"Please stop port {port} first")
-        return None
-    return chosen
-
-
 @commands.add(f"csum set {{what:{'|'.join(CHECKSUMS)}}} {{where:hw|sw}} {{port}}")
 def csum_set(session: Session, what: str, where: str, port: int) -> None:
     """Choose who computes a checksum in forward mode csum: the stopped port or testpmd."""
-    chosen = _stopped(session, port)
+    chosen = stopped_port(session, port)
     if chosen is None:
         return
     offload, name = CHECKSUMS[what]
@@ -110,7 +98,7 @@ def csum_set(session: Session, what: str, where: str, port: int) -> None:
 @commands.add("csum show {port}")
 def csum_show(session: Session, port: int) -> None:
     """Show who computes checksums in forward mode csum."""
-    chosen = _stopped(session, port)
+    chosen = stopped_port(session, port)
     if chosen is not None:
         _csum_show(session, chosen)
 
@@ -129,7 +117,7 @@ def _csum_show(session: Session, port: Port) -> None:
 @commands.add("tso set {size:u16} {port}")
 def tso_set(session: Session, size: int, port: int) -> None:
     """Set the TCP payload of a segment that a port makes in forward mode csum; 0 switches it off."""
-    chosen = _stopped(session, port)
+    chosen = stopped_port(session, port)
     if chosen is None:
         return
     if size == 0:
@@ -143,5 +131,5 @@ def tso_set(session: Session, size: int, port: int) -> None:
 @commands.add("tso show {port}")
 def tso_show(session: Session, port: int) -> None:
     """Show the segment size of forward mode csum."""
-    if _stopped(session, port) is not None:
+    if stopped_port(session, port) is not None:
         print("TSO for non-tunneled packets is disabled")

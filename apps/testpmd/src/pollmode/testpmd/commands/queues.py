@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pollmode.eal.errors import ConfigError, PollmodeError, UnsupportedError
 from pollmode.ethdev import Port, State
-from pollmode.testpmd.commands.chosen import chosen_queue, one_port, still_running
+from pollmode.testpmd.commands.chosen import chosen_queue, one_port, still_running, stopped_port
 from pollmode.testpmd.describe import rx_queue_info, tx_queue_info
 from pollmode.testpmd.prompt.grammar import Commands
 from pollmode.testpmd.session import Session
@@ -36,13 +36,8 @@ def switch_queue(session: Session, port: int, way: str, queue: int, action: str)
 
 
 def _stopped(session: Session, port: int, way: str, queue: int) -> Port | None:
-    chosen = one_port(session, port)
-    if chosen is None:
-        return None
-    if chosen.state is State.STARTED:
-        warn(f"Please stop port {port} first")
-        return None
-    return chosen if chosen_queue(session, way, queue) else None
+    chosen = stopped_port(session, port)
+    return chosen if chosen is not None and chosen_queue(session, way, queue) else None
 
 
 @commands.add("port {port} {way:rxq|txq} {queue} deferred_start {state:on|off}")

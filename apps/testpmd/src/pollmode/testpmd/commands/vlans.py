@@ -6,8 +6,8 @@ from __future__ import annotations
 import errno
 
 from pollmode.eal.errors import PollmodeError
-from pollmode.ethdev import Port, RxOffload, State, TxOffload
-from pollmode.testpmd.commands.chosen import one_port
+from pollmode.ethdev import Port, RxOffload, TxOffload
+from pollmode.testpmd.commands.chosen import one_port, stopped_port
 from pollmode.testpmd.prompt.grammar import Commands
 from pollmode.testpmd.session import Session
 from pollmode.testpmd.tell import warn
@@ -91,7 +91,7 @@ def _filter(port: Port, vlan: int, on: bool) -> bool:
 @commands.add("tx_vlan set {port} {vlan:u16}")
 def insert_vlan(session: Session, port: int, vlan: int) -> None:
     """Let a stopped port insert a VLAN tag into what is sent (no forward mode here asks for a tag)."""
-    chosen = _stopped(session, port)
+    chosen = stopped_port(session, port)
     if chosen is None:
         return
     if vlan >= VLANS:
@@ -105,12 +105,4 @@ def insert_vlan(session: Session, port: int, vlan: int) -> None:
 @commands.add("tx_vlan reset {port}")
 def insert_no_vlan(session: Session, port: int) -> None:
     """Let a stopped port insert no VLAN tag."""
-    _stopped(session, port)
-
-
-def _stopped(session: Session, port: int) -> Port | None:
-    chosen = one_port(session, port)
-    if chosen is not None and chosen.state is State.STARTED:
-        warn(f"Please stop port {port} first")
-        return None
-    return chosen
+    stopped_port(session, port)
